@@ -1,0 +1,49 @@
+# make demo | run | test | lint | setup | train | bench | clean      (README.md says what each does)
+VENV ?= .venv
+PY := $(VENV)/bin/python
+NODE := $(VENV)/bin/dicom-node
+JOBS ?= 2
+
+.PHONY: help setup setup-tests demo run test lint format train bench lock clean
+
+help:
+	@sed -n '1p' Makefile | cut -c3-
+
+setup:
+	@VENV="$(VENV)" scripts/setup.sh
+
+setup-tests:
+	@VENV="$(VENV)" scripts/setup.sh --tests
+
+demo: setup
+	@$(NODE) demo $(if $(STUDY),--study "$(STUDY)")
+
+run: setup
+	@$(NODE) run --with-orthanc
+
+test: setup-tests
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(PY) -m mypy
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+train: setup
+	$(PY) -m training --out best_models/demo --work var/training
+
+lock: setup
+	{ echo "# Every package that the project and its tests install, pinned. Made by 'make lock' from pyproject.toml."; \
+	  $(PY) -m pip freeze --all --exclude pip --exclude dicom-node | sed 's/+cpu//' | grep -v ' @ '; } >requirements/lock.txt.new
+	mv requirements/lock.txt.new requirements/lock.txt
+
+bench: setup
+	$(PY) -m bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

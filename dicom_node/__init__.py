@@ -1,0 +1,1 @@
+"""The node: the only room that talks to the outside world."""

@@ -1,0 +1,193 @@
+"""One typed tree of settings, from a TOML file and `DICOM_NODE_*` variables, read once and passed in.
+
+Order, strongest first: keyword arguments, environment (`DICOM_NODE_HTTP__PORT=8080`), the TOML file named by
+`DICOM_NODE_SETTINGS` or given on the command line, the defaults below. A secret may always come from a file
+(`..._file`), so that neither environment nor command line needs to hold it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")]
+"""PS3.5 Table 6.2-1: at most 16 characters of the default repertoire, no backslash, no leading space."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A part of the tree: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpSettings(Section):
+    """The node's own HTTP server."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    max_upload_bytes: int = Field(default=4 << 30, gt=0)
+    max_member_bytes: int = Field(default=1 << 30, gt=0)
+    max_inflated_bytes: int = Field(default=16 << 30, gt=0)
+    max_members: int = Field(default=20_000, gt=0)
+    predict_timeout_s: float = Field(default=1800, gt=0)
+
+    def bearer_token(self) -> str | None:
+        """The token that callers must present, None where the node is open (loopback only)."""
+        return read_secret(self.token, self.token_file)
+
+
+class OrthancSettings(Section):
+    """The Orthanc that receives studies and keeps results."""
+
+    url: str = "http://127.0.0.1:8042"
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    aet: AETitle = "DICOM-NODE"
+    dicom_host: str = "127.0.0.1"
+    dicom_port: Port = 4242
+    timeout_s: float = Field(default=30, gt=0)
+
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password, None where Orthanc asks for none."""
+        secret = read_secret(self.password, self.password_file)
+        return (self.username, secret) if self.username is not None and secret is not None else None
+
+
+class IntakeSettings(Section):
+    """How the node learns of studies: hint from the plug-in, `/changes`, reconciliation with `/studies`."""
+
+    poll_changes_s: float = Field(default=2, gt=0)
+    reconcile_s: float = Field(default=300, gt=0)
+    settle_s: float = Field(default=60, ge=0, description="age from which an unlisted study counts as stable")
+
+
+class DestinationSettings(Section):
+    """A PACS that gets the results by C-STORE."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    host: str
+    port: Port
+    aet: AETitle
+    forward_originals: bool = False
+    timeout_s: float = Field(default=30, gt=0)
+    retry_first_s: float = Field(default=5, gt=0)
+    retry_longest_s: float = Field(default=900, gt=0)
+
+
+class WorkerSettings(Section):
+    """What computes."""
+
+    bundle: str = "demo"
+    bundles_folder: Path = Path("best_models")
+    device: str = "cpu"
+    threads: int | None = Field(default=None, ge=1)
+    concurrency: int = Field(default=2, ge=1, description="studies in work at once; the networks run one at a time")
+    executor_id: str = "node-1"
+
+
+class ReportSettings(Section):
+    """How results are written."""
+
+    timezone: str = "UTC"
+    language: Literal["en"] = "en"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        ZoneInfo(value)
+        return value
+
+
+class Settings(BaseSettings):
+    """Everything that a site decides.
+
+    `data_folder` holds all that the node writes. `database_url` is empty for SQLite in that folder, or a
+    PostgreSQL URL (`postgresql+psycopg://user@host/name`, password from `database_password_file` if given).
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DICOM_NODE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_folder: Path = Path("var/node")
+    database_url: str = ""
+    database_password_file: Path | None = None
+    calling_aet: AETitle = "DICOM-NODE"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    http: HttpSettings = HttpSettings()
+    orthanc: OrthancSettings = OrthancSettings()
+    intake: IntakeSettings = IntakeSettings()
+    worker: WorkerSettings = WorkerSettings()
+    report: ReportSettings = ReportSettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique_destinations(self) -> Settings:
+        names = [destination.name for destination in self.destinations]
+        if len(set(names)) != len(names):
+            raise ValueError("two destinations have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _loopback_without_token(self) -> Settings:
+        loopback = self.http.host in {"127.0.0.1", "::1", "localhost"}
+        if not loopback and self.http.bearer_token() is None:
+            raise ValueError("http.host is not loopback: set http.token_file (or http.token) first")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Keyword arguments, then environment, then the TOML file."""
+        file = TomlConfigSettingsSource(settings_cls, os.environ.get("DICOM_NODE_SETTINGS") or None)
+        return init_settings, env_settings, file
+
+    @property
+    def bundle_folder(self) -> Path:
+        """Folder of the active bundle."""
+        return self.worker.bundles_folder / self.worker.bundle
+
+
+def load_settings(file: Path | None = None) -> Settings:
+    """The tree from the environment and `file` (or the file that `DICOM_NODE_SETTINGS` names).
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is named and absent: a node must not start on defaults that nobody chose.
+    pydantic.ValidationError
+        If a key is unknown or a value does not fit.
+    """
+    if file is not None:
+        os.environ["DICOM_NODE_SETTINGS"] = str(file)
+    named = os.environ.get("DICOM_NODE_SETTINGS")
+    if named and not Path(named).is_file():
+        raise FileNotFoundError(f"settings file not found: {named}")
+    return Settings()
+
+
+def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
+    """A secret given as a value or as the first line of a file; the file wins."""
+    if file is not None:
+        return file.read_text(encoding="utf-8").strip()
+    return value.get_secret_value() if value is not None else None

@@ -1,0 +1,89 @@
+"""Every way in which a study or an upload is refused: one code, one sentence, one remedy each.
+
+    Refusal
+    ├── UploadRefusal      what came is not a readable upload       not_dicom, not_a_zip, not_a_nifti, too_large, ...
+    ├── SeriesRefusal      no series of the study can be analysed   no_ct_series, too_few_slices, not_axial, ...
+    └── VolumeRefusal      the chosen series cannot be read         missing_slices, no_lungs, unreadable_pixels, ...
+
+Codes are part of the node's contract (HTTP answers, ledger, structured reports): they are never renamed.
+Neither sentence nor remedy may hold anything of a patient: numbers and UIDs only, never names or free text of a tag.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RefusalCode(StrEnum):
+    """Stable words for why a study or an upload is not analysed."""
+
+    NO_CT_SERIES = "no_ct_series"
+    TOO_FEW_SLICES = "too_few_slices"
+    NOT_AXIAL = "not_axial"
+    GANTRY_TILT = "gantry_tilt"
+    MISSING_SLICES = "missing_slices"
+    MIXED_GEOMETRY = "mixed_geometry"
+    NO_LUNGS = "no_lungs"
+    LUNGS_TRUNCATED = "lungs_truncated"
+    UNREADABLE_PIXELS = "unreadable_pixels"
+    NOT_DICOM = "not_dicom"
+    NOT_A_ZIP = "not_a_zip"
+    NOT_A_NIFTI = "not_a_nifti"
+    TOO_LARGE = "too_large"
+    UNSAFE_ARCHIVE = "unsafe_archive"
+    MIXED_PATIENTS = "mixed_patients"
+    MIXED_STUDIES = "mixed_studies"
+
+
+REMEDIES: dict[RefusalCode, str] = {
+    RefusalCode.NO_CT_SERIES: "Send a study that holds an original axial CT series of the chest.",
+    RefusalCode.TOO_FEW_SLICES: "Send the complete series; the node needs coverage of the whole chest.",
+    RefusalCode.NOT_AXIAL: "Send the axial series, not a reformat or a scout.",
+    RefusalCode.GANTRY_TILT: "Send a series acquired or reformatted without gantry tilt.",
+    RefusalCode.MISSING_SLICES: "Send the missing slices; the study is then analysed anew.",
+    RefusalCode.MIXED_GEOMETRY: "Send one acquisition with one orientation, matrix and pixel spacing per series.",
+    RefusalCode.NO_LUNGS: "Nothing needs to be done if this is not a chest CT; otherwise check the series.",
+    RefusalCode.LUNGS_TRUNCATED: "Send a series that covers both lungs from apex to base.",
+    RefusalCode.UNREADABLE_PIXELS: "Send the series again, uncompressed or in a standard lossless transfer syntax.",
+    RefusalCode.NOT_DICOM: "Send DICOM CT images.",
+    RefusalCode.NOT_A_ZIP: "Send a ZIP archive of the DICOM files as the field 'file'.",
+    RefusalCode.NOT_A_NIFTI: "Send a NIfTI volume (.nii or .nii.gz) as the field 'file'.",
+    RefusalCode.TOO_LARGE: "Send one study at a time, or ask the administrator to raise the limit.",
+    RefusalCode.UNSAFE_ARCHIVE: "Pack the files anew as a plain, unencrypted ZIP.",
+    RefusalCode.MIXED_PATIENTS: "Send the studies of one patient at a time.",
+    RefusalCode.MIXED_STUDIES: "Send one study at a time.",
+}
+
+
+class Refusal(Exception):
+    """A study or upload that is not analysed.
+
+    Parameters
+    ----------
+    code
+        Stable word.
+    sentence
+        What is wrong, in plain words, for a technologist; nothing of a patient.
+    """
+
+    def __init__(self, code: RefusalCode, sentence: str) -> None:
+        super().__init__(f"{code.value}: {sentence}")
+        self.code = code
+        self.sentence = sentence
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about it."""
+        return REMEDIES[self.code]
+
+
+class UploadRefusal(Refusal):
+    """What came by HTTP or from a folder is not a readable upload."""
+
+
+class SeriesRefusal(Refusal):
+    """No series of the study can be analysed."""
+
+
+class VolumeRefusal(Refusal):
+    """The chosen series cannot be made into a chest volume."""

@@ -1,0 +1,189 @@
+"""The answer about one study, as plain data: what `inference` gives and what reports, pages and HTTP read.
+
+Nothing here names a patient; a study is known by its UIDs. `to_json` and `from_json` are exact inverses, so
+that the result stored by the step that made it can be read again and never needs to be computed twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Decision = Literal[0, 1]
+Laterality = Literal["left", "right", "bilateral"]
+
+
+@dataclass(frozen=True)
+class SliceReference:
+    """One slice of the analysed series.
+
+    `index` counts from 0 in the volume (ascending along the normal, towards the head); `sop_instance_uid` is
+    the source instance and `frame_number` its frame (from 1; None for a single-frame instance). `row` and
+    `column` (pixels, from 0, in the source image) are the point of the highest saliency, or the centre of the
+    lungs where there is none; they anchor a viewer and locate nothing.
+    """
+
+    index: int
+    sop_instance_uid: str
+    frame_number: int | None
+    row: float
+    column: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One named finding.
+
+    `probability` 0 to 1 is the mean of the bundle's columns for it; `present` is probability >= `operating_point`.
+    `member_scores` holds what each member said (0 to 1). `best_slice` is where its saliency peaks, None without one.
+    """
+
+    name: str
+    probability: float
+    operating_point: float
+    present: bool
+    severity: int
+    member_scores: dict[str, float]
+    laterality: Laterality | None = None
+    best_slice: SliceReference | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A quantity of the study: value in a UCUM unit, with the method that defines it."""
+
+    name: str
+    value: float
+    unit: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """How far one fusion column moved the study's log-odds (SHAP value from LightGBM itself)."""
+
+    column: str
+    value: float
+    contribution: float
+
+
+@dataclass(frozen=True)
+class SeriesDecision:
+    """What became of one series: chosen, or not and why (a stable word and a sentence)."""
+
+    series_uid: str
+    instances: int
+    chosen: bool
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One algorithm that took part: the ensemble (`node`), a member, the fusion; as TID 4019 names them."""
+
+    name: str
+    version: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BundleIdentity:
+    """Which weights answered."""
+
+    name: str
+    version: str
+    digest: str
+    demonstration: bool
+    licence: str
+    intended_use: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What computed: software version, torch version, device and precision."""
+
+    software_version: str
+    torch_version: str
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The whole answer about one study.
+
+    Attributes
+    ----------
+    key
+        Key of work (hex), from which the UIDs of every object are derived; "" where nothing is stored.
+    probability, operating_point, decision
+        Fused probability of pathology (0 to 1), the bundle's threshold, and `probability >= operating_point`.
+    most_dangerous
+        Name of the most dangerous pathology, None when `decision` is 0.
+    member_scores
+        `{member: {name: value}}`, every score at full precision.
+    key_slices
+        Slices worth showing, most important first; at least one.
+    image_sop_instance_uids
+        The analysed instances in ascending slice order (each instance once).
+    seconds
+        Duration of each stage.
+    """
+
+    key: str
+    study_uid: str
+    series_uid: str
+    probability: float
+    operating_point: float
+    decision: Decision
+    most_dangerous: str | None
+    findings: tuple[Finding, ...]
+    measurements: tuple[Measurement, ...]
+    contributions: tuple[Contribution, ...]
+    member_scores: dict[str, dict[str, float]]
+    key_slices: tuple[SliceReference, ...]
+    image_sop_instance_uids: tuple[str, ...]
+    series: tuple[SeriesDecision, ...]
+    warnings: tuple[str, ...]
+    bundle: BundleIdentity
+    algorithms: tuple[Algorithm, ...]
+    runtime: Runtime
+    analysed_at: str  # ISO 8601 with offset, set once by the step that analysed
+    seconds: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> StudyResult:
+        """The result that `to_json` wrote.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If `data` does not hold exactly this class's fields.
+        """
+
+        def slice_reference(value: dict[str, Any] | None) -> SliceReference | None:
+            return SliceReference(**value) if value is not None else None
+
+        findings = tuple(
+            Finding(**{**item, "best_slice": slice_reference(item["best_slice"])}) for item in data["findings"]
+        )
+        return cls(
+            **{
+                **data,
+                "findings": findings,
+                "measurements": tuple(Measurement(**item) for item in data["measurements"]),
+                "contributions": tuple(Contribution(**item) for item in data["contributions"]),
+                "key_slices": tuple(SliceReference(**item) for item in data["key_slices"]),
+                "image_sop_instance_uids": tuple(data["image_sop_instance_uids"]),
+                "series": tuple(SeriesDecision(**item) for item in data["series"]),
+                "warnings": tuple(data["warnings"]),
+                "bundle": BundleIdentity(**data["bundle"]),
+                "algorithms": tuple(Algorithm(**item) for item in data["algorithms"]),
+                "runtime": Runtime(**data["runtime"]),
+            }
+        )
