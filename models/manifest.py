@@ -1,0 +1,205 @@
+"""What a bundle of weights holds, what it expects, and what its answers are called.
+
+The dataclasses mirror ``bundle.toml`` table by table; :mod:`models.manifest_file` reads and writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from models.ctvit import CTViTConfig
+from models.slice_classifier import SliceClassifierConfig
+from models.unet import UNetConfig
+
+FORMAT = 1
+HEADS = ("layernorm", "classfine")
+
+
+class BundleCode(StrEnum):
+    """Stable words for why a bundle is not used."""
+
+    NO_MANIFEST = "no_manifest"
+    INVALID_MANIFEST = "invalid_manifest"
+    UNKNOWN_FORMAT = "unknown_format"
+    UNKNOWN_HEAD = "unknown_head"
+    UNKNOWN_TOWER = "unknown_tower"
+    MISSING_FILE = "missing_file"
+    CHANGED_FILE = "changed_file"
+    UNREADABLE_WEIGHTS = "unreadable_weights"
+    MISSING_TENSOR = "missing_tensor"
+    UNEXPECTED_TENSOR = "unexpected_tensor"
+
+
+class BundleError(Exception):
+    """A bundle that is not used: a stable code and a sentence that names what is wrong with which file."""
+
+    def __init__(self, code: BundleCode, message: str) -> None:
+        super().__init__(f"{code.value}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The encoder input: voxel spacing in mm and shape, both in the order of the tensor's axes (z, x, y).
+
+    ``minimum_slices`` resampled slices must come from the CT and not from padding.
+    """
+
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    minimum_slices: int
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """What a file must be: sha256 in hex and size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerSpec(CTViTConfig):
+    """An image encoder: its sizes and its weights. Members that share it cost one pass."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class CTCLIPSpec:
+    """The zero-shot member; ``labels`` in the order of the text latents in its file."""
+
+    tower: str
+    file: str
+    dim_latent: int
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SupervisedSpec:
+    """The trained member; ``head`` is one of ``HEADS``, ``labels`` in the order of its logits."""
+
+    tower: str
+    file: str
+    head: str
+    dim_latent: int
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceClassifierSpec(SliceClassifierConfig):
+    """The slice classifier: its sizes and its weights."""
+
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetSpec(UNetConfig):
+    """The diffusion UNet: its sizes and its weights."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class ReconstructionSpec:
+    """The guided reconstruction of ``slices`` slices; see :func:`models.ddim.reconstruct`."""
+
+    enabled: bool
+    slices: int
+    steps: int
+    noise_level: int = 200
+    guidance_scale: float = 100.0
+    schedule: Literal["strided", "original"] = "strided"
+
+
+@dataclass(frozen=True)
+class DiffusionSpec:
+    """The slice networks, over square slices of ``image_size`` pixels a side."""
+
+    image_size: int
+    classifier: SliceClassifierSpec
+    unet: UNetSpec | None = None
+    reconstruction: ReconstructionSpec | None = None
+
+
+@dataclass(frozen=True)
+class Members:
+    """The members of the ensemble that the bundle has."""
+
+    ctclip: CTCLIPSpec | None = None
+    supervised: SupervisedSpec | None = None
+    diffusion: DiffusionSpec | None = None
+
+
+@dataclass(frozen=True)
+class ConstantColumn:
+    """A fusion column that no member gives: its value, and why that is right."""
+
+    value: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class FusionSpec:
+    """The LightGBM model over named columns, in the model's order.
+
+    ``groups`` maps a group's name to CT-CLIP labels, for the columns ``ctclip_group_<name>_...``.
+    """
+
+    file: str
+    operating_point: float
+    columns: tuple[str, ...]
+    constant_columns: dict[str, ConstantColumn] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FallbackSpec:
+    """The rule that gives the probability in a bundle without a fusion model."""
+
+    rule: Literal["highest_finding"]
+    operating_point: float
+
+
+@dataclass(frozen=True)
+class FindingSpec:
+    """A finding that results name: the mean of ``columns``, and its ``severity``, high before low."""
+
+    name: str
+    columns: tuple[str, ...]
+    operating_point: float
+    severity: int
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """All of ``bundle.toml``; exactly one of ``fusion`` and ``fallback`` is there."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    version: str
+    demonstration: bool
+    licence: str
+    intended_use: str
+    input: InputSpec
+    towers: dict[str, TowerSpec]
+    members: Members
+    findings: tuple[FindingSpec, ...]
+    fusion: FusionSpec | None = None
+    fallback: FallbackSpec | None = None
+    files: dict[str, BundleFile] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def named_files(self) -> tuple[str, ...]:
+        """The files that the tables refer to, each once."""
+        members = self.members
+        specs: list[Any] = [*self.towers.values(), members.ctclip, members.supervised, self.fusion]
+        if members.diffusion is not None:
+            specs += [members.diffusion.classifier, members.diffusion.unet]
+        return tuple(dict.fromkeys(spec.file for spec in specs if spec is not None))
