@@ -1,0 +1,67 @@
+"""The set-up script: what it says to a person who is not root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def _tool(folder: Path, name: str, body: str) -> None:
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    file.chmod(0o755)
+
+
+def _run(tmp_path: Path, *, status: str, arguments: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """The script for an ordinary user without sudo, Debian packages all in `status`."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    _tool(tools, "id", "echo 1000")
+    _tool(tools, "sudo", "exit 1")
+    _tool(tools, "dpkg-query", f"printf '{status}'")
+    _tool(tools, "apt-get", "echo 'apt-get must not run without root' >&2; exit 99")
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "VENV": str(tmp_path / "no-venv")}
+    return subprocess.run(
+        ["sh", str(PROJECT / "scripts/setup.sh"), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_without_root_it_names_the_packages_and_the_one_line(tmp_path: Path) -> None:
+    outcome = _run(tmp_path, status="not-installed")
+    assert outcome.returncode == 1
+    line = next(text for text in outcome.stderr.splitlines() if text.startswith("  apt-get update"))
+    for package in ("orthanc", "orthanc-python", "orthanc-dicomweb", "dcmtk", "dicom3tools"):
+        assert f" {package}" in line
+    assert "apt-get must not run" not in outcome.stderr
+    assert not (tmp_path / "no-venv").exists()
+
+
+def test_the_tests_need_postgresql_too(tmp_path: Path) -> None:
+    outcome = _run(tmp_path, status="not-installed", arguments=("--tests",))
+    assert "postgresql" in outcome.stderr
+
+
+def test_wrong_python_is_named(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("python3.11", "python3"):
+        _tool(tools, name, "exit 1")
+    outcome = subprocess.run(
+        ["sh", str(PROJECT / "scripts/setup.sh")],
+        env={**os.environ, "PATH": f"{tools}:/usr/bin:/bin", "PYTHON": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert outcome.returncode == 1
+    assert "Python 3.11 not found" in outcome.stderr
