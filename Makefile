@@ -1,10 +1,10 @@
-# make demo | run | test | lint | setup | train | bench | clean      (README.md says what each does)
+# make demo | run | test | parity | lint | setup | train | bench | clean      (README.md says what each does)
 VENV ?= .venv
 PY := $(VENV)/bin/python
 NODE := $(VENV)/bin/dicom-node
 JOBS ?= 2
 
-.PHONY: help setup setup-tests demo run test lint format train bench lock clean
+.PHONY: help setup setup-tests demo run test parity lint format train bench lock clean
 
 help:
 	@sed -n '1p' Makefile | cut -c3-
@@ -22,7 +22,10 @@ run: setup
 	@$(NODE) run --with-orthanc
 
 test: setup-tests
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not full_size"
+
+parity: setup-tests
+	$(PY) -m pytest -m full_size
 
 lint: setup
 	$(VENV)/bin/ruff check .

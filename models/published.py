@@ -155,8 +155,9 @@ def split_checkpoint(checkpoint: Mapping[str, Any]) -> PublishedParts:
 def fill(network: nn.Module, part: str, state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Load the tensors of ``part`` into its network; returns the keys that the network did not want.
 
-    The network takes the tensors themselves, not copies, and with them their device and precision; it may
-    have been built on the meta device. ``part`` is what an error calls them.
+    The network takes the tensors themselves, not copies, and with them their device and precision. It may
+    have been built on the meta device, except the text tower: BERT has buffers that no checkpoint holds.
+    ``part`` is what an error calls the tensors.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,18 @@ from torch import Tensor
 from models.published import UNUSED, PublishedParts, split_checkpoint
 from tests.models.reference import assert_close, filled, full_size_network, key_list, tensors
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full_size
 
 FLIPS = 5  # of 13,824 codes: the closest margin is 6e-8
 Checkpoint = Callable[[str], PublishedParts]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_threads() -> None:
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,8 @@ def checkpoint(parity: Path, recipe) -> Checkpoint:
         state = {}
         for key, tensor in key_list(parity, f"{name}_full").items():
             inner = key.removeprefix("ct_clip.").removeprefix("trained_model.")
-            if not any(rule.fullmatch(inner) for rule in UNUSED[:-1]) and without not in key:
+            used = inner == "temperature" or not any(rule.fullmatch(inner) for rule in UNUSED)
+            if used and without not in key:
                 dtype = str(tensor.dtype).removeprefix("torch.")
                 state[key] = torch.from_numpy(recipe.tensor(key, tuple(tensor.shape), dtype))
         return split_checkpoint(state)

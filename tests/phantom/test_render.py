@@ -19,7 +19,6 @@ def _lungs(volume):
     return labels == 1 + int(np.argmax(sizes))
 
 
-@pytest.mark.slow
 def test_the_encoders_grid_holds_what_resampling_makes_of_the_acquisition():
     """What the networks are trained on is what the node will make of the files of the same case."""
     case = draw_case(11, abnormal=True)
