@@ -1,0 +1,100 @@
+"""Coded concepts of the report; the data file `codes.toml` names each code's source and how well it fits."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import CodedConcept
+from pydicom.sr.coding import Code
+
+Match = Literal["exact", "approximate", "none"]
+Window = Literal["lung", "mediastinum"]
+
+CODE_MEANING_LENGTH = 64  # (0008,0104) is LO
+
+
+@dataclass(frozen=True)
+class FindingCode:
+    """How a finding is coded.
+
+    `name` is the finding's name in the bundle, `code` what the report writes for it, `match` how well the two
+    agree, `source` where the code comes from, `site` the anatomy it sits in (None if unknown) and `window`
+    the CT window that shows it.
+    """
+
+    name: str
+    code: Code
+    match: Match
+    source: str
+    site: Code | None
+    window: Window
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(
+        resources.files("structured_report").joinpath("codes.toml").read_text(encoding="utf-8")
+    )
+
+
+@cache
+def finding_codes() -> dict[str, FindingCode]:
+    """Every finding of the data file, by name."""
+    table = _table()
+    sites = {key: Code(*value) for key, value in table["sites"].items()}
+    return {
+        item["name"]: FindingCode(
+            item["name"],
+            Code(*item["code"]),
+            item["match"],
+            item["source"],
+            sites[item["site"]],
+            item["window"],
+        )
+        for item in table["findings"]
+    }
+
+
+def finding_code(name: str) -> FindingCode:
+    """The coding of a finding; a name outside the data file gets a private code derived from the name."""
+    known = finding_codes().get(name)
+    return known or FindingCode(
+        name, private_code(name), "none", "private, derived from the name", None, "lung"
+    )
+
+
+def private_code(name: str) -> Code:
+    """A code of the private scheme that depends on `name` alone, so that two installations agree on it."""
+    value = "N" + hashlib.sha256(name.encode("utf-8")).hexdigest()[:15]  # SH: 16 characters
+    return Code(value, private_scheme_designator(), name[:CODE_MEANING_LENGTH])
+
+
+def concept(key: str) -> CodedConcept:
+    """A concept of the report itself, by its key in the data file."""
+    return CodedConcept(*_table()["concepts"][key])
+
+
+def laterality_code(side: str) -> CodedConcept:
+    """`left`, `right` or `bilateral` (PS3.16 CID 244)."""
+    return CodedConcept(*_table()["lateralities"][side])
+
+
+def private_scheme_designator() -> str:
+    """Designator of the private scheme; 99 in front marks a private one (PS3.16 section 8.2)."""
+    return str(_table()["private_scheme"]["designator"])
+
+
+def private_scheme() -> CodingSchemeIdentificationItem:
+    """The item of CodingSchemeIdentificationSequence that declares the private codes (PS3.3 C.12.1.1.1)."""
+    scheme = _table()["private_scheme"]
+    return CodingSchemeIdentificationItem(
+        designator=scheme["designator"],
+        name=scheme["name"],
+        responsible_organization=scheme["responsible_organization"],
+    )

@@ -1,0 +1,106 @@
+"""Elements of a source header taken over without loss into an object written in ISO_IR 192.
+
+pydicom decodes what it cannot read with replacement characters and one Python warning, and would write the
+result. Warning filters are process-wide and so unsafe in a worker with threads; here the decoded text itself
+is examined, and a loss is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from pydicom import config
+from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+
+from structured_report.errors import SourceEncodingError
+
+TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # those that SpecificCharacterSet governs
+
+# What a failed decoding leaves behind: the replacement character, an escape sequence nobody understood, or
+# half of a surrogate pair.
+_LOSS = re.compile("[\ufffd\x1b\ud800-\udfff]")
+
+_log = logging.getLogger(__name__)
+
+
+def check_character_set(header: Dataset) -> None:
+    """Refuse a SpecificCharacterSet that no decoder knows (pydicom would read it as Latin-1).
+
+    Raises
+    ------
+    SourceEncodingError
+        If one of its defined terms (PS3.3 C.12.1.1.2) is unknown, common misspellings aside.
+    """
+    terms = header.get("SpecificCharacterSet") or ""
+    for term in [terms] if isinstance(terms, str) else terms:
+        corrected = re.sub(r"^ISO[ _-]IR[ _-]", "ISO_IR ", term)
+        corrected = re.sub(r"^ISO[ _-]2022[ _-]IR[ _-]", "ISO 2022 IR ", corrected)
+        if corrected not in python_encoding:
+            raise SourceEncodingError("SpecificCharacterSet (0008,0005) of the source is not a known term")
+
+
+def taken_over(header: Dataset, keywords: Iterable[str]) -> list[DataElement]:
+    """The elements of `header` with these keywords, decoded; absent ones are left out.
+
+    Raises
+    ------
+    SourceEncodingError
+        If text would be lost.
+    """
+    check_character_set(header)
+    tags = (Tag(tag) for tag in map(tag_for_keyword, keywords) if tag is not None)
+    elements = (_decoded(header, tag) for tag in tags if tag in header)
+    return [element for element in elements if element is not None]
+
+
+def empty(keyword: str) -> DataElement:
+    """An element without a value, for a type 2 attribute that the source lacks."""
+    return DataElement(keyword, dictionary_VR(keyword), None)
+
+
+def _decoded(dataset: Dataset, tag: BaseTag) -> DataElement | None:
+    try:
+        return _copied(dataset[tag])
+    except (TypeError, ValueError, OverflowError):
+        # A number that is none ("60kg" as PatientWeight) must not cost the patient the report.
+        _log.warning("source attribute %s is not valid and is left out", tag)
+        return None
+
+
+def _copied(element: DataElement) -> DataElement:
+    if element.VR == "SQ":
+        return DataElement(element.tag, "SQ", Sequence(_decoded_item(item) for item in element.value))
+    value = element.value
+    if element.VR in TEXT_VRS:
+        many = isinstance(value, MultiValue)
+        value = [_text(element.tag, part) for part in value] if many else _text(element.tag, value)
+    # Values are the source's, valid or not: equality with the source matters more than their form.
+    return DataElement(element.tag, element.VR, value, validation_mode=config.IGNORE)
+
+
+def _decoded_item(item: Dataset) -> Dataset:
+    decoded = Dataset()
+    for tag in item:
+        # Private elements mean nothing without their creator's dictionary; an item's own character set has
+        # been applied by the decoding.
+        if tag.tag.is_private or tag.keyword == "SpecificCharacterSet":
+            continue
+        element = _decoded(item, tag.tag)
+        if element is not None:
+            decoded.add(element)
+    return decoded
+
+
+def _text(tag: BaseTag, value: object) -> str:
+    text = "" if value is None else str(value)
+    if _LOSS.search(text):
+        raise SourceEncodingError(f"text of {tag} cannot be decoded in the source's character set")
+    return text

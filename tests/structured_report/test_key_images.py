@@ -1,0 +1,180 @@
+"""Key images as DICOM objects: the right slice, sides, words and references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from inference.study_result import StudyResult
+from structured_report import KeySliceImages, ReportContext, SourceError, build_objects
+from structured_report.key_images import RING_LEGEND, KeySlice, slice_picture
+from structured_report.slice_drawing import SlicePicture
+from tests.structured_report.samples import ct_headers, key_slices, study_result
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def images(
+    result: StudyResult, headers: list[Dataset], context: ReportContext, slices: KeySliceImages | None = None
+) -> list[Dataset]:
+    objects = build_objects(result, headers, slices or key_slices(result), context)
+    return [pydicom.dcmread(BytesIO(item.to_bytes())) for item in objects if item.kind == "sc"]
+
+
+def picture(result: StudyResult, headers: list[Dataset], number: int) -> SlicePicture:
+    reference = result.key_slices[number]
+    header = next(item for item in headers if item.SOPInstanceUID == reference.sop_instance_uid)
+    key_slice = KeySlice(reference, number + 1, len(result.key_slices))
+    return slice_picture(result, header, key_slices(result), key_slice)
+
+
+def test_one_instance_for_each_key_slice_in_one_series_of_the_source_study(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    made = images(result, headers, context)
+    assert [item.InstanceNumber for item in made] == [1, 2]
+    assert {item.SOPClassUID for item in made} == {SECONDARY_CAPTURE}
+    assert len({item.SeriesInstanceUID for item in made}) == 1
+    assert {item.StudyInstanceUID for item in made} == {headers[0].StudyInstanceUID}
+    assert {item.SeriesNumber for item in made} == {9001}
+    assert {item.SeriesDescription for item in made} == {"AI key images - DEMONSTRATION - NOT FOR DIAGNOSIS"}
+    for item, reference in zip(made, result.key_slices, strict=True):
+        (source,) = item.SourceImageSequence
+        assert source.ReferencedSOPInstanceUID == reference.sop_instance_uid
+        assert (item.BodyPartExamined, item.BurnedInAnnotation) == ("CHEST", "NO")
+        assert (item.PhotometricInterpretation, item.LossyImageCompression) == ("RGB", "00")
+        assert list(item.PixelSpacing) == [0.7, 0.7]
+
+
+def test_the_slice_is_in_the_pixels(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    for item, reference in zip(images(result, headers, context), result.key_slices, strict=True):
+        pixels = item.pixel_array
+        bright = np.argwhere(np.all(pixels == 255, axis=2))
+        assert len(bright) == 1, "only the marked voxel is pure white"
+        top = bright[0][0] - reference.row
+        assert bright[0][1] == reference.column
+        assert 60 < top < 130
+        assert pixels.shape[0] > top + 512
+
+
+def test_validator_finds_no_error(
+    result: StudyResult,
+    normal_result: StudyResult,
+    headers: list[Dataset],
+    context: ReportContext,
+    iod_errors: Callable[[bytes], list[str]],
+) -> None:
+    for one in (result, normal_result):
+        for item in build_objects(one, headers, key_slices(one), context)[1:]:
+            assert iod_errors(item.to_bytes()) == []
+
+
+def test_pixel_spacing_only_on_an_unscaled_slice(context: ReportContext) -> None:
+    headers = ct_headers(rows=256, columns=256)
+    result = study_result(headers)
+    reference = replace(result.key_slices[0], row=100.0, column=75.0)
+    result = replace(result, key_slices=(reference,))
+    (item,) = images(result, headers, context, key_slices(result, rows=256, columns=256))
+    assert "PixelSpacing" not in item
+    assert item.Columns == 512
+
+
+@pytest.mark.parametrize(
+    ("orientation", "edges", "patient_orientation"),
+    [
+        ([1, 0, 0, 0, 1, 0], "RLAP", ["L", "P"]),
+        ([-1, 0, 0, 0, 1, 0], "LRAP", ["R", "P"]),  # rows run from the patient's left to the right
+        ([1, 0, 0, 0, -1, 0], "RLPA", ["L", "A"]),  # prone, or flipped
+        ([-1, 0, 0, 0, -1, 0], "LRPA", ["R", "A"]),
+        ([0.98, 0.17, 0, -0.17, 0.98, 0], "RLAP", ["L", "P"]),
+    ],
+)
+def test_sides_follow_the_patient_and_not_the_columns(
+    *,
+    orientation: list[float],
+    edges: str,
+    patient_orientation: list[str],
+    headers: list[Dataset],
+    result: StudyResult,
+    context: ReportContext,
+) -> None:
+    for header in headers:
+        header.ImageOrientationPatient = orientation
+    drawn = picture(result, headers, 0)
+    assert "".join(drawn.edges[edge] for edge in ("left", "right", "top", "bottom")) == edges
+    assert list(images(result, headers, context)[0].PatientOrientation) == patient_orientation
+
+
+def test_words_windows_and_rings(result: StudyResult, headers: list[Dataset]) -> None:
+    nodule, effusion = picture(result, headers, 0), picture(result, headers, 1)
+    assert [(item.text, item.value) for item in nodule.headlines] == [("Lung nodule, right", "87.3 %")]
+    assert [(item.text, item.value) for item in effusion.headlines] == [("Pleural effusion, left", "91.0 %")]
+    assert (nodule.window, effusion.window) == ("lung", "mediastinum")
+    assert (nodule.rings, effusion.rings) == (((200.0, 150.0),), ((330.0, 380.0),))
+    assert nodule.notice == "DEMONSTRATION - NOT FOR DIAGNOSIS"
+    assert nodule.subtitle == ("AI finding, present at operating point 50.0 %", "key image 1 of 2")
+    lines = [part for line in nodule.footer for part in line]
+    assert "Image 14, slice 11 from the feet, z −250.0 mm" in lines
+    assert "Bundle demo 1.0.0, dicom-node 0.1.0" in lines
+    assert RING_LEGEND in lines
+
+
+def test_a_normal_study_shows_its_probability_and_no_ring(
+    normal_result: StudyResult, headers: list[Dataset]
+) -> None:
+    drawn = picture(normal_result, headers, 0)  # an absent finding's saliency peaks there, and is not marked
+    assert [(item.text, item.value, item.emphasised) for item in drawn.headlines] == [
+        ("Pathology of the chest", "4.0 %", False)
+    ]
+    assert "absent at operating point 50.0 %" in drawn.subtitle[0]
+    assert drawn.rings == ()
+
+
+def test_nothing_of_the_patient_is_drawn(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    before = [item.pixel_array for item in images(result, headers, context)]
+    for header in headers:
+        header.PatientName, header.PatientID, header.AccessionNumber = "Someone^Else", "ID-99", "A-1"
+        header.PatientBirthDate = header.StudyDate = "19990101"
+    after = [item.pixel_array for item in images(result, headers, context)]
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_lossy_sources_make_lossy_images(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    for header in headers:
+        header.LossyImageCompression, header.LossyImageCompressionRatio = "01", "8.5"
+        header.LossyImageCompressionMethod = "ISO_10918_1"
+    item = images(result, headers, context)[0]
+    assert (item.LossyImageCompression, float(item.LossyImageCompressionRatio)) == ("01", 8.5)
+
+
+def test_a_slice_that_two_findings_share_is_shown_once(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    shared = result.key_slices[0]
+    findings = tuple(replace(item, best_slice=shared) for item in result.findings)
+    one = replace(result, findings=findings, key_slices=(shared, shared))
+    (item,) = images(one, headers, context)
+    assert item.InstanceNumber == 1
+    assert [headline.text for headline in picture(one, headers, 0).headlines] == [
+        "1  Lung nodule, right",
+        "2  Pleural effusion, left",
+    ]
+
+
+def test_missing_pixels_are_an_error(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    with pytest.raises(SourceError, match="key slice 10"):
+        build_objects(result, headers, KeySliceImages({}, (0.7, 0.7)), context)

@@ -1,0 +1,142 @@
+"""The picture of a slice: the source's own pixels, markers on the right side, a scale that is true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from structured_report.slice_drawing import DrawnSlice, Headline, SlicePicture, draw_slice, windowed
+
+EDGES = {"left": "R", "right": "L", "top": "A", "bottom": "P"}
+
+
+def picture(rows: int = 512, columns: int = 512, spacing: tuple[float, float] = (0.7, 0.7)) -> SlicePicture:
+    return SlicePicture(
+        voxels_hu=np.full((rows, columns), -600, dtype=np.int16),
+        pixel_spacing_mm=spacing,
+        window="lung",
+        edges=EDGES,
+        notice="DEMONSTRATION - NOT FOR DIAGNOSIS",
+        headlines=(Headline("Lung nodule", "87.3 %"),),
+        subtitle=("AI finding, present at operating point 50.0 %", "key image 1 of 2"),
+        footer=(("Image 1", "W 1500  L -600"),),
+    )
+
+
+def slice_of(drawn: DrawnSlice, one: SlicePicture) -> NDArray[np.uint8]:
+    rows = round(one.voxels_hu.shape[0] * drawn.scale[0])
+    return drawn.pixels[drawn.slice_top : drawn.slice_top + rows]
+
+
+@pytest.mark.parametrize(
+    ("window", "black", "middle", "white"), [("lung", -1351, -600, 151), ("mediastinum", -161, 40, 241)]
+)
+def test_windows(window: str, black: int, middle: int, white: int) -> None:
+    grey = windowed(np.array([[black, middle, white, -32768, 32767]], dtype=np.int16), window)  # type: ignore[arg-type]
+    assert grey[0, 0] == 0
+    assert grey[0, 1] == pytest.approx(127.5, abs=1)
+    assert grey[0, 2] == 255
+    assert (grey[0, 3], grey[0, 4]) == (0, 255)
+
+
+def test_a_marked_voxel_appears_unscaled_at_its_place() -> None:
+    one = picture()
+    one.voxels_hu[137, 301] = 3000
+    drawn = draw_slice(one)
+    assert drawn.scale == (1.0, 1.0)
+    shown = slice_of(drawn, one)
+    assert tuple(shown[137, 301]) == (255, 255, 255)
+    assert np.all(np.abs(shown[130:145, 295:301].astype(int) - 127) <= 1)
+    assert drawn.pixels.shape[1] == 512
+
+
+def test_a_ring_surrounds_its_point_and_leaves_it_as_it_is() -> None:
+    one = picture()
+    one.voxels_hu[200, 150] = 3000
+    plain, ringed = (
+        slice_of(draw_slice(item), one).astype(int) for item in (one, replace(one, rings=((200, 150),)))
+    )
+    rows, columns = np.nonzero(np.any(plain != ringed, axis=2))
+    assert (rows.mean(), columns.mean()) == pytest.approx((200.0, 150.0), abs=0.5)
+    radius = np.hypot(rows - 200, columns - 150)
+    assert radius.min() > 15
+    assert radius.max() < 30
+    assert tuple(ringed[200, 150]) == (255, 255, 255)
+
+
+def test_several_rings_are_numbered() -> None:
+    one = picture()
+    pair = slice_of(draw_slice(replace(one, rings=((200, 150), (300, 350)))), one).astype(int)
+    single = slice_of(draw_slice(replace(one, rings=((200, 150),))), one).astype(int)
+    beside = (slice(165, 185), slice(164, 185))  # above and to the right of the first ring
+    assert np.any(pair[beside] != single[beside])
+
+
+def letter(edge: str, text: str) -> NDArray[np.int64]:
+    """What one letter at one edge changes in an empty slice."""
+    blank = dict.fromkeys(EDGES, "")
+    one = replace(picture(), edges=blank)
+    lettered = replace(one, edges={**blank, edge: text})
+    return np.argwhere(np.any(slice_of(draw_slice(one), one) != slice_of(draw_slice(lettered), one), axis=2))
+
+
+@pytest.mark.parametrize(
+    ("edge", "row", "column"),
+    [("left", 256, 15), ("right", 256, 496), ("top", 14, 256), ("bottom", 498, 256)],
+)
+def test_letters_stand_at_their_edges(edge: str, row: int, column: int) -> None:
+    assert letter(edge, "R").mean(axis=0) == pytest.approx((row, column), abs=8)
+    assert not np.array_equal(letter(edge, "R"), letter(edge, "L"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "scale"),
+    [
+        ((256, 256), (1.4, 1.4), (2.0, 2.0)),
+        ((512, 512), (1.4, 0.7), (2.0, 1.0)),  # pixels are made square
+        ((768, 768), (0.5, 0.5), (1.0, 1.0)),
+        ((100, 300), (0.5, 1.0), (1.0, 2.0)),
+    ],
+)
+def test_small_and_non_square_slices_are_enlarged(
+    shape: tuple[int, int], spacing: tuple[float, float], scale: tuple[float, float]
+) -> None:
+    one = picture(*shape, spacing)
+    drawn = draw_slice(one)
+    assert drawn.scale == pytest.approx(scale)
+    assert drawn.pixels.shape[1] >= 512
+    blank = slice_of(drawn, one).astype(int)
+    one.voxels_hu[60, 71] = 3000
+    marked = np.argwhere(slice_of(draw_slice(one), one)[:, :, 0] - blank[:, :, 0] > 30)
+    assert marked.mean(axis=0) == pytest.approx((60.5 * scale[0] - 0.5, 71.5 * scale[1] - 0.5), abs=0.6)
+
+
+@pytest.mark.parametrize(("spacing", "centimetres"), [(0.7, 10), (0.5, 5), (0.2, 2)])
+def test_the_scale_bar_is_as_long_as_it_says(spacing: float, centimetres: int) -> None:
+    one = picture(spacing=(spacing, spacing))
+    bright = np.flatnonzero(slice_of(draw_slice(one), one)[512 - 12, :, 0] > 200)
+    runs = np.split(bright, np.flatnonzero(np.diff(bright) > 1) + 1)
+    bar = max(runs, key=len)
+    assert bar.max() - bar.min() == pytest.approx(10 * centimetres / spacing, abs=2)
+
+
+@pytest.mark.parametrize(
+    "name", ["Interlobular septal thickening, bilateral", "Утолщение междольковых перегородок"]
+)
+def test_names_are_written_in_full_beside_the_number(name: str) -> None:
+    one = replace(picture(), headlines=(Headline(name, "100.0 %"),), notice="")
+    top = draw_slice(one).pixels[: draw_slice(one).slice_top - 30]
+    columns = np.flatnonzero(top.max(axis=(0, 2)) > 120)
+    assert columns.min() >= 4
+    assert columns.max() <= 507
+    number = np.flatnonzero(np.all(top[:, :, 0] < 60, axis=0)[380:440])
+    assert number.size, "name and number run into each other"
+
+
+def test_letters_of_different_scripts_are_glyphs_and_not_boxes() -> None:
+    drawn = [draw_slice(replace(picture(), headlines=(Headline(text, ""),))).pixels for text in "ЖЩЫюßéŁα"]
+    for index, one in enumerate(drawn):
+        assert all(not np.array_equal(one, other) for other in drawn[index + 1 :])
