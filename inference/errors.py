@@ -1,17 +1,22 @@
 """Every way in which a study or an upload is refused: one code, one sentence, one remedy each.
 
     Refusal
-    ├── UploadRefusal      what came is not a readable upload       not_dicom, not_a_zip, not_a_nifti, too_large, ...
-    ├── SeriesRefusal      no series of the study can be analysed   no_ct_series, too_few_slices, not_axial, ...
-    └── VolumeRefusal      the chosen series cannot be read         missing_slices, no_lungs, unreadable_pixels, ...
+    ├── UploadRefusal    what came is not a readable upload       not_dicom, not_a_zip, too_large, ...
+    ├── SeriesRefusal    no series of the study can be analysed   no_ct_series, too_few_slices, ...
+    └── VolumeRefusal    the chosen series cannot be read         missing_slices, no_lungs, ...
 
 Codes are part of the node's contract (HTTP answers, ledger, structured reports): they are never renamed.
-Neither sentence nor remedy may hold anything of a patient: numbers and UIDs only, never names or free text of a tag.
+Neither sentence nor remedy may hold anything of a patient: numbers and UIDs only, never names or free text of
+a tag.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inference.study_result import SeriesDecision
 
 
 class RefusalCode(StrEnum):
@@ -41,10 +46,10 @@ REMEDIES: dict[RefusalCode, str] = {
     RefusalCode.NOT_AXIAL: "Send the axial series, not a reformat or a scout.",
     RefusalCode.GANTRY_TILT: "Send a series acquired or reformatted without gantry tilt.",
     RefusalCode.MISSING_SLICES: "Send the missing slices; the study is then analysed anew.",
-    RefusalCode.MIXED_GEOMETRY: "Send one acquisition with one orientation, matrix and pixel spacing per series.",
+    RefusalCode.MIXED_GEOMETRY: "Send each acquisition as a series of its own, in one orientation.",
     RefusalCode.NO_LUNGS: "Nothing needs to be done if this is not a chest CT; otherwise check the series.",
     RefusalCode.LUNGS_TRUNCATED: "Send a series that covers both lungs from apex to base.",
-    RefusalCode.UNREADABLE_PIXELS: "Send the series again, uncompressed or in a standard lossless transfer syntax.",
+    RefusalCode.UNREADABLE_PIXELS: "Send the series again, uncompressed or in a lossless transfer syntax.",
     RefusalCode.NOT_DICOM: "Send DICOM CT images.",
     RefusalCode.NOT_A_ZIP: "Send a ZIP archive of the DICOM files as the field 'file'.",
     RefusalCode.NOT_A_NIFTI: "Send a NIfTI volume (.nii or .nii.gz) as the field 'file'.",
@@ -55,7 +60,7 @@ REMEDIES: dict[RefusalCode, str] = {
 }
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  # a refusal is an answer, not a fault
     """A study or upload that is not analysed.
 
     Parameters
@@ -82,7 +87,11 @@ class UploadRefusal(Refusal):
 
 
 class SeriesRefusal(Refusal):
-    """No series of the study can be analysed."""
+    """No series of the study can be analysed; `decisions` says why, series by series."""
+
+    def __init__(self, code: RefusalCode, sentence: str, decisions: tuple[SeriesDecision, ...] = ()) -> None:
+        super().__init__(code, sentence)
+        self.decisions = decisions
 
 
 class VolumeRefusal(Refusal):

@@ -34,8 +34,9 @@ class SliceReference:
 class Finding:
     """One named finding.
 
-    `probability` 0 to 1 is the mean of the bundle's columns for it; `present` is probability >= `operating_point`.
-    `member_scores` holds what each member said (0 to 1). `best_slice` is where its saliency peaks, None without one.
+    `probability` 0 to 1 is the mean of the bundle's columns for it; `present` is probability >=
+    `operating_point`. `member_scores` holds what each member said (0 to 1). `best_slice` is where its
+    saliency peaks, None without one.
     """
 
     name: str
@@ -170,7 +171,8 @@ class StudyResult:
             return SliceReference(**value) if value is not None else None
 
         findings = tuple(
-            Finding(**{**item, "best_slice": slice_reference(item["best_slice"])}) for item in data["findings"]
+            Finding(**{**item, "best_slice": slice_reference(item["best_slice"])})
+            for item in data["findings"]
         )
         return cls(
             **{

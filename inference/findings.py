@@ -1,0 +1,164 @@
+"""From columns to findings: probability, presence, side, best slice, the most dangerous, slices to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from inference.columns import CTCLIP, SUPERVISED
+from inference.encoder_input import EncoderInput
+from inference.lungs import Lungs
+from inference.members import Ensemble, Reading
+from inference.saliency import Point, SaliencyMap, saliency_maps
+from inference.study_result import Finding, SliceReference
+from inference.volume import CTVolume
+from models.manifest import FindingSpec
+
+MAX_KEY_SLICES = 5
+
+
+def finding_saliency(
+    ensemble: Ensemble, reading: Reading, prepared: EncoderInput, volume: CTVolume
+) -> dict[str, SaliencyMap]:
+    """The saliency of every finding of the bundle: of its supervised column, else of its CT-CLIP column."""
+    wanted: dict[str, dict[str, int]] = {SUPERVISED: {}, CTCLIP: {}}
+    for spec in ensemble.bundle.manifest.findings:
+        member = next(
+            (name for name in (SUPERVISED, CTCLIP) if _label(ensemble, spec, name) is not None), None
+        )
+        if member is not None:
+            wanted[member][spec.name] = ensemble.labels(member).index(_label(ensemble, spec, member) or "")
+    maps: dict[str, SaliencyMap] = {}
+    for member, indices in wanted.items():
+        if indices:
+            maps |= dict(
+                zip(
+                    indices,
+                    saliency_maps(
+                        ensemble.logits(member),
+                        reading.tokens[ensemble.tower(member)],
+                        list(indices.values()),
+                        prepared,
+                        volume.voxels_hu.shape,
+                    ),
+                    strict=True,
+                )
+            )
+    return maps
+
+
+def findings(
+    specs: Sequence[FindingSpec],
+    columns: Mapping[str, float],
+    saliency: Mapping[str, SaliencyMap],
+    volume: CTVolume,
+    lungs: Lungs | None,
+) -> tuple[Finding, ...]:
+    """Every finding that the bundle names, in its order.
+
+    Raises
+    ------
+    KeyError
+        If no member gives a column that a finding is made of.
+    """
+    return tuple(_finding(spec, columns, saliency.get(spec.name), volume, lungs) for spec in specs)
+
+
+def most_dangerous(found: Sequence[Finding], decision: int) -> tuple[str | None, str | None]:
+    """The finding to hear of first, and a warning where none reaches its own operating point.
+
+    Among findings that are present the highest severity, then probability; None where `decision` is 0.
+    """
+    if decision == 0 or not found:
+        return None, None
+    present = [finding for finding in found if finding.present]
+    if present:
+        return max(present, key=lambda finding: (finding.severity, finding.probability)).name, None
+    nearest = max(found, key=lambda finding: finding.probability / finding.operating_point)
+    return nearest.name, (
+        "The study counts as pathological, and no finding reaches its own operating point:"
+        f" {nearest.name} came nearest."
+    )
+
+
+def key_slices(
+    found: Sequence[Finding], reading: Reading, prepared: EncoderInput, volume: CTVolume, lungs: Lungs | None
+) -> tuple[SliceReference, ...]:
+    """Slices worth showing: the best of each present finding, most dangerous first, and the lungs' middle.
+
+    Without a present finding the slice that the slice classifier found most abnormal comes first.
+    """
+    present = sorted(
+        (finding for finding in found if finding.present),
+        key=lambda item: (-item.severity, -item.probability),
+    )
+    chosen = [finding.best_slice for finding in present if finding.best_slice is not None]
+    if not chosen and reading.slice_probabilities:
+        plane = max(reading.slice_probabilities, key=reading.slice_probabilities.__getitem__)
+        chosen.append(_centred(plane_source(prepared, volume, plane), volume, lungs))
+    chosen = list({reference.index: reference for reference in reversed(chosen)}.values())[::-1]
+    middle = lungs.middle_slice if lungs is not None else len(volume.voxels_hu) // 2
+    chosen = chosen[: MAX_KEY_SLICES - 1]
+    if all(reference.index != middle for reference in chosen):
+        chosen.append(_centred(middle, volume, lungs))
+    return tuple(chosen)
+
+
+def plane_source(prepared: EncoderInput, volume: CTVolume, plane: int) -> int:
+    """The slice of the CT nearest to the middle of a plane of the encoder input."""
+    _, x, y = prepared.tensor.shape
+    place = prepared.source_index(np.array([plane, (x - 1) / 2, (y - 1) / 2]))[0]
+    return int(np.clip(np.rint(place), 0, len(volume.voxels_hu) - 1))
+
+
+def _label(ensemble: Ensemble, spec: FindingSpec, member: str) -> str | None:
+    """The label of a member that a finding is made of, if it is made of one."""
+    if member not in ensemble.members:
+        return None
+    names = (column.removeprefix(f"{member}_") for column in spec.columns if column.startswith(f"{member}_"))
+    return next((name for name in names if name in ensemble.labels(member)), None)
+
+
+def _finding(
+    spec: FindingSpec,
+    columns: Mapping[str, float],
+    saliency: SaliencyMap | None,
+    volume: CTVolume,
+    lungs: Lungs | None,
+) -> Finding:
+    probability = float(np.mean([columns[name] for name in spec.columns]))
+    present = probability >= spec.operating_point
+    peak = saliency.peak() if saliency is not None else None
+    return Finding(
+        name=spec.name,
+        probability=probability,
+        operating_point=spec.operating_point,
+        present=present,
+        severity=spec.severity,
+        member_scores=_member_scores(spec, columns),
+        laterality=lungs.side(*peak) if present and peak is not None and lungs is not None else None,
+        best_slice=_reference(peak, volume) if peak is not None else None,
+    )
+
+
+def _member_scores(spec: FindingSpec, columns: Mapping[str, float]) -> dict[str, float]:
+    """By member; by column where a finding takes several columns of one member."""
+    members = [name.split("_", maxsplit=1)[0] for name in spec.columns]
+    keys = members if len(set(members)) == len(members) else spec.columns
+    return {key: columns[name] for key, name in zip(keys, spec.columns, strict=True)}
+
+
+def _reference(point: Point, volume: CTVolume) -> SliceReference:
+    index, row, column = point
+    return SliceReference(
+        index, volume.sop_instance_uids[index], volume.frame_numbers[index], float(row), float(column)
+    )
+
+
+def _centred(index: int, volume: CTVolume, lungs: Lungs | None) -> SliceReference:
+    """A slice anchored at the centre of the lungs, or of the image where no lungs are known."""
+    _, rows, columns = volume.voxels_hu.shape
+    row, column = lungs.centre(index) if lungs is not None else ((rows - 1) / 2, (columns - 1) / 2)
+    uid, frame = volume.sop_instance_uids[index], volume.frame_numbers[index]
+    return SliceReference(index, uid, frame, float(row), float(column))

@@ -1,0 +1,96 @@
+"""A NIfTI volume as a `CTVolume`."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from numpy.typing import NDArray
+
+from inference.errors import RefusalCode, UploadRefusal
+from inference.pixels import PADDING_HU, HounsfieldArray
+from inference.volume import CTVolume
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_UNREADABLE = (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error, struct.error,
+               OverflowError, MemoryError)  # fmt: skip
+
+
+def read_nifti(path: Path, *, name: str) -> CTVolume:
+    """The volume in a `.nii` or `.nii.gz` file, brought to columns towards the left, rows towards the back.
+
+    Its axes are permuted and turned, not resampled. Voxel spacing is the header's pixdim. Where the header
+    has no orientation at all (sform and qform code 0) the array is taken as stored, with a warning.
+
+    Parameters
+    ----------
+    path
+        The file; its values are HU once scl_slope and scl_inter are applied.
+    name
+        Stands for the study and series UID: `nifti_<name>` and `nifti_<name>_series`.
+
+    Raises
+    ------
+    UploadRefusal
+        `not_a_nifti`
+    """
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise ImageFileError("another format")
+        values = np.squeeze(np.asanyarray(image.dataobj))
+        zooms = np.array(image.header["pixdim"][1:4], dtype=np.float64)
+        oriented = bool(image.header["sform_code"] or image.header["qform_code"])
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except _UNREADABLE as error:
+        raise UploadRefusal(
+            RefusalCode.NOT_A_NIFTI, "The file is no NIfTI volume that can be read."
+        ) from error
+    if values.ndim != 3 or min(values.shape) < 2 or not np.issubdtype(values.dtype, np.number):
+        raise UploadRefusal(RefusalCode.NOT_A_NIFTI, "The file does not hold one three-dimensional volume.")
+    if not (np.isfinite(affine).all() and np.isfinite(zooms).all() and (zooms > 0).all()):
+        raise UploadRefusal(RefusalCode.NOT_A_NIFTI, "The header's geometry is not usable.")
+    warnings: tuple[str, ...] = ()
+    if oriented:
+        values, affine, zooms = _towards_left_back_head(values, affine, zooms)
+    else:
+        affine = np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
+        warnings = ("The NIfTI header has no orientation: the array was taken as stored (left, back, head).",)
+    study_uid = f"nifti_{name}"
+    slices = values.shape[2]
+    return CTVolume(
+        voxels_hu=_hounsfield(values),
+        affine=_RAS_TO_LPS @ affine,
+        spacing_mm=(float(zooms[2]), float(zooms[1]), float(zooms[0])),
+        sop_instance_uids=tuple(f"{study_uid}_slice_{index}" for index in range(slices)),
+        frame_numbers=(None,) * slices,
+        study_uid=study_uid,
+        series_uid=f"{study_uid}_series",
+        warnings=warnings,
+    )
+
+
+def _towards_left_back_head(
+    values: NDArray[np.number], affine: NDArray[np.float64], zooms: NDArray[np.float64]
+) -> tuple[NDArray[np.number], NDArray[np.float64], NDArray[np.float64]]:
+    """The array with its axes permuted and turned, and the affine and voxel sizes that go with it."""
+    orientation = io_orientation(affine)  # type: ignore[no-untyped-call]
+    turn = ornt_transform(orientation, axcodes2ornt("LPS"))  # type: ignore[no-untyped-call]
+    turned: NDArray[np.number] = apply_orientation(values, turn)  # type: ignore[no-untyped-call]
+    affine = affine @ inv_ornt_aff(turn, values.shape)  # type: ignore[no-untyped-call]
+    return turned, affine, zooms[np.argsort(turn[:, 0])]
+
+
+def _hounsfield(values: NDArray[np.number]) -> HounsfieldArray:
+    """(column, row, slice) as stored -> [slice, row, column]; int16 unless there are fractions of an HU."""
+    voxels = np.ascontiguousarray(values.transpose(2, 1, 0))
+    if np.issubdtype(voxels.dtype, np.floating):
+        voxels = np.nan_to_num(voxels, nan=PADDING_HU, posinf=32767, neginf=-32768)
+        if not np.array_equal(voxels, np.rint(voxels)):
+            return voxels.astype(np.float32)
+    return np.clip(voxels, -32768, 32767).astype(np.int16)

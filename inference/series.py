@@ -1,0 +1,188 @@
+"""Which series of a study is analysed, and why each of the others is not. Headers only.
+
+The order of preference is: the body part that the header names, original before derived, coverage of the
+chest, completeness, lung kernel before standard before others, thin slices before thick, more slices; ties
+end with the lowest series number and UID, so that the same study always gives the same choice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.acquisitions import READABLE_IMAGES, Acquisition, acquisitions
+from inference.errors import RefusalCode, SeriesRefusal
+from inference.image_exclusion import Exclusion, image_exclusion
+from inference.instance_header import InstanceHeader
+from inference.kernels import KernelClass, kernel_class
+from inference.study_result import SeriesDecision
+
+PARTIAL_COVERAGE = 0.7
+"""A series shorter than this share of the study's longest one covers only a part of the chest."""
+
+_CHEST = ("CHEST", "THORAX", "TORAX", "LUNG", "BODY")
+_ELSEWHERE = ("HEAD", "BRAIN", "SKULL", "NECK", "SPINE", "ABD", "PELVI", "LEG", "ARM", "KNEE", "HIP", "FOOT",
+              "HAND", "ANKLE", "WRIST", "ELBOW", "SHOULDER", "EXTREMITY", "SINUS", "LIVER")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SeriesChoice:
+    """The images to analyse, in ascending order towards the head, and what became of every series."""
+
+    study_uid: str
+    series_uid: str
+    sop_instance_uids: tuple[str, ...]
+    decisions: tuple[SeriesDecision, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def choose_series(headers: Sequence[InstanceHeader]) -> SeriesChoice:
+    """The series to analyse out of the headers of one study.
+
+    Raises
+    ------
+    SeriesRefusal
+        With the code of the series that came nearest to being read, and a decision for every series.
+    """
+    candidates: dict[str, Acquisition] = {}
+    exclusions: dict[str, Exclusion] = {}
+    series = _by_series(headers)
+    for uid, instances in series.items():
+        found = _best_of_series(instances)
+        if isinstance(found, Acquisition):
+            candidates[uid] = found
+        else:
+            exclusions[uid] = found
+    decisions = [
+        SeriesDecision(
+            uid, len(series[uid]), chosen=False, reason=exclusion.reason, sentence=exclusion.sentence
+        )
+        for uid, exclusion in exclusions.items()
+    ]
+    if not candidates:
+        raise _refusal(list(exclusions.values()), tuple(decisions))
+    longest = max(candidate.stack.extent_mm for candidate in candidates.values())
+    chosen = min(candidates.values(), key=lambda candidate: _Preference.of(candidate, longest).order)
+    for uid, candidate in candidates.items():
+        reason, sentence = "chosen", _description(chosen)
+        if candidate is not chosen:
+            reason, sentence = _Preference.of(chosen, longest).over(_Preference.of(candidate, longest))
+        decisions.append(SeriesDecision(uid, len(series[uid]), candidate is chosen, reason, sentence))
+    return SeriesChoice(
+        study_uid=chosen.first.study_uid,
+        series_uid=chosen.first.series_uid,
+        sop_instance_uids=tuple(dict.fromkeys(plane.sop_instance_uid for plane in chosen.stack.planes)),
+        decisions=tuple(sorted(decisions, key=lambda item: (not item.chosen, item.series_uid))),
+        warnings=_left_out(chosen),
+    )
+
+
+def _by_series(headers: Sequence[InstanceHeader]) -> dict[str, list[InstanceHeader]]:
+    """Each instance once, in an order that does not depend on the order of arrival."""
+    series: dict[str, dict[str, InstanceHeader]] = defaultdict(dict)
+    for header in sorted(headers, key=lambda item: (item.series_uid, item.sop_instance_uid)):
+        series[header.series_uid].setdefault(header.sop_instance_uid, header)
+    return {uid: list(instances.values()) for uid, instances in series.items()}
+
+
+def _best_of_series(headers: list[InstanceHeader]) -> Acquisition | Exclusion:
+    excluded = [(header, image_exclusion(header)) for header in headers]
+    usable = [header for header, reason in excluded if reason is None]
+    if not usable:
+        commonest = Counter(reason for _, reason in excluded if reason is not None)
+        return max(commonest, key=lambda reason: (commonest[reason], reason.nearness))
+    found, problems = acquisitions(usable)
+    if not found:
+        return max(problems, key=lambda problem: problem.nearness)
+    longest = max(acquisition.stack.extent_mm for acquisition in found)
+    return min(found, key=lambda acquisition: _Preference.of(acquisition, longest).order)
+
+
+@dataclass(frozen=True)
+class _Preference:
+    """How good an acquisition is for reading lungs; `order` is least for the best."""
+
+    elsewhere: bool
+    derived: bool
+    partial: bool
+    incomplete: bool
+    kernel: KernelClass
+    thickness_mm: float
+    slices: int
+    tie: tuple[int, int, str, str]
+
+    @classmethod
+    def of(cls, acquisition: Acquisition, longest_mm: float) -> _Preference:
+        first, stack = acquisition.first, acquisition.stack
+        return cls(
+            elsewhere=any(word in first.body_part for word in _ELSEWHERE)
+            and not any(word in first.body_part for word in _CHEST),
+            derived=_is_derived(first),
+            partial=stack.extent_mm < PARTIAL_COVERAGE * longest_mm,
+            incomplete=not stack.complete or stack.tilt_degrees > 0,
+            kernel=kernel_class(first.kernel),
+            thickness_mm=round(max(first.slice_thickness_mm or 0.0, stack.spacing_mm[0]), 1),
+            slices=len(stack.planes),
+            tie=(
+                first.series_number or 0,
+                first.acquisition_number or 0,
+                first.series_uid,
+                first.sop_instance_uid,
+            ),
+        )
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        return (self.elsewhere, self.derived, self.partial, self.incomplete, self.kernel, self.thickness_mm,
+                -self.slices, self.tie)  # fmt: skip
+
+    def over(self, other: _Preference) -> tuple[str, str]:
+        """Why this one was chosen before `other`: a stable word and a sentence about the other."""
+        reasons = (
+            (other.elsewhere, "other_body_part", "The header names another body part."),
+            (other.derived, "derived", "A derived (reformatted) series; an original one was chosen."),
+            (other.partial, "partial_coverage", "It covers less of the body than the chosen series."),
+            (other.incomplete, "incomplete", "Slices are missing or tilted; a complete series was chosen."),
+            (other.kernel, "kernel", f"A {other.kernel.words}; a {self.kernel.words} was chosen."),
+            (other.thickness_mm, "thicker",
+             f"Slices of {other.thickness_mm:g} mm; a series of {self.thickness_mm:g} mm was chosen."),
+            (-other.slices, "fewer_slices", f"{other.slices} slices; a series of {self.slices} was chosen."),
+        )  # fmt: skip
+        for own, (value, word, sentence) in zip(self.order, reasons, strict=False):
+            if own != value:
+                return word, sentence
+        return "equivalent", "Equivalent to the chosen series, which has the lower series number."
+
+
+def _is_derived(header: InstanceHeader) -> bool:
+    kinds = header.image_type
+    return "DERIVED" in kinds[:1] or bool({"MPR", "REFORMATTED", "RESAMPLED", "AVERAGE"} & set(kinds))
+
+
+def _description(acquisition: Acquisition) -> str:
+    first, stack = acquisition.first, acquisition.stack
+    origin = "Derived" if _is_derived(first) else "Original"
+    return (
+        f"{origin} axial series, {kernel_class(first.kernel).words}, {len(stack.planes)} slices"
+        f" {stack.spacing_mm[0]:.2f} mm apart."
+    )
+
+
+def _left_out(chosen: Acquisition) -> tuple[str, ...]:
+    if not chosen.left_out:
+        return ()
+    return (f"{chosen.left_out} image(s) of the series belong to another acquisition and were left out.",)
+
+
+def _refusal(exclusions: list[Exclusion], decisions: tuple[SeriesDecision, ...]) -> SeriesRefusal:
+    nearest = max(exclusions, key=lambda exclusion: exclusion.nearness, default=None)
+    if nearest is not None and nearest.nearness >= READABLE_IMAGES:
+        return SeriesRefusal(RefusalCode(nearest.reason), nearest.sentence, decisions)
+    kinds = Counter(exclusion.reason for exclusion in exclusions)
+    listed = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(kinds.items()))
+    return SeriesRefusal(
+        RefusalCode.NO_CT_SERIES,
+        f"The study holds no axial CT series that can be analysed ({listed or 'no images'}).",
+        decisions,
+    )

@@ -1,0 +1,192 @@
+"""The chosen series as one volume in Hounsfield units, with its place in the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.decoding import decode
+from inference.dicom_files import read_header
+from inference.errors import RefusalCode, VolumeRefusal
+from inference.instance_header import InstanceHeader
+from inference.pixels import DecodedFrames, FrameRequest, HounsfieldArray, decoding_seconds
+from inference.slice_stack import ImagePlane, SliceStack, StackedSlice, stack_planes
+
+MAX_BROKEN_SLICES = 2
+MAX_VOXELS = 1_000_000_000
+"""Largest volume that is read: 2 GB, or 3,800 slices of 512 x 512; compressed files may hide far more."""
+
+Frame = tuple[str, int | None]
+"""SOP Instance UID and frame number (from 1; None in a single-frame instance)."""
+
+
+@dataclass(frozen=True)
+class CTVolume:
+    """A CT series in Hounsfield units, slices ascending towards the head.
+
+    Attributes
+    ----------
+    voxels_hu
+        [slice, row, column], int16; float32 where the source has fractions of an HU. Rows and columns lie as
+        in the source images, so a pixel of a slice is a pixel of its source instance.
+    affine
+        (column, row, slice) indices to LPS mm, 4 x 4. Its third column is not orthogonal to the others where
+        the gantry was tilted.
+    spacing_mm
+        Distance of slices, rows, columns.
+    sop_instance_uids, frame_numbers
+        Source of each slice (the nearer one of an interpolated slice); frames from 1, None if single-frame.
+    warnings
+        What had to be made up or was left out, in words.
+    """
+
+    voxels_hu: HounsfieldArray
+    affine: NDArray[np.float64]
+    spacing_mm: tuple[float, float, float]
+    sop_instance_uids: tuple[str, ...]
+    frame_numbers: tuple[int | None, ...]
+    study_uid: str
+    series_uid: str
+    warnings: tuple[str, ...]
+
+    def slice_hu(self, index: int) -> NDArray[np.int16]:
+        """One slice [row, column], rounded to whole HU."""
+        rounded: NDArray[np.int16] = np.rint(self.voxels_hu[index]).astype(np.int16)
+        return rounded
+
+
+def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str] | None = None) -> CTVolume:
+    """The volume that the images of one series make.
+
+    Parameters
+    ----------
+    paths
+        Files of the series, in any order.
+    workers
+        Processes or threads that decode.
+    only
+        SOP Instance UIDs to use; None for all.
+
+    Raises
+    ------
+    VolumeRefusal
+        `unreadable_pixels`, `too_large`, or what is wrong with the geometry.
+    """
+    headers = _headers(paths, only)
+    stack = stack_planes([plane for header in headers.values() for plane in header.planes])
+    _bounded(stack)
+    frames, problems = _decoded(stack, headers, workers)
+    broken = [plane for plane in stack.planes if _frame_of(plane) not in frames]
+    warnings: list[str] = []
+    if broken:
+        if len(broken) > MAX_BROKEN_SLICES:
+            raise VolumeRefusal(
+                RefusalCode.UNREADABLE_PIXELS,
+                f"The pixels of {len(broken)} of {len(stack.planes)} slices cannot be decoded"
+                f" ({problems[0]}).",
+            )
+        warnings.append(f"The pixels of {len(broken)} slice(s) cannot be decoded and were left out.")
+        stack = stack_planes([plane for plane in stack.planes if _frame_of(plane) in frames])
+    sources = [stack.planes[item.nearest] for item in stack.slices]
+    first = next(iter(headers.values()))
+    return CTVolume(
+        voxels_hu=_assembled(stack, frames),
+        affine=stack.affine,
+        spacing_mm=stack.spacing_mm,
+        sop_instance_uids=tuple(plane.sop_instance_uid for plane in sources),
+        frame_numbers=tuple(plane.frame_number for plane in sources),
+        study_uid=first.study_uid,
+        series_uid=first.series_uid,
+        warnings=(*warnings, *stack.warnings),
+    )
+
+
+def _headers(paths: Sequence[Path], only: Collection[str] | None) -> dict[Path, InstanceHeader]:
+    """The header of each instance of the series, each instance once."""
+    headers: dict[str, tuple[Path, InstanceHeader]] = {}
+    for path in paths:
+        header = read_header(path)
+        if header is None:
+            raise VolumeRefusal(
+                RefusalCode.UNREADABLE_PIXELS, "A file of the series is no readable DICOM image."
+            )
+        if only is None or header.sop_instance_uid in only:
+            headers.setdefault(header.sop_instance_uid, (path, header))
+    if any(not header.planes for _, header in headers.values()):
+        raise VolumeRefusal(RefusalCode.MIXED_GEOMETRY, "An image does not say where it lies in the patient.")
+    return dict(headers.values())
+
+
+def _bounded(stack: SliceStack) -> None:
+    """Refuse a volume that would not fit into memory before any of it is decoded."""
+    plane = stack.planes[0]
+    voxels = len(stack.slices) * plane.rows * plane.columns
+    if voxels > MAX_VOXELS:
+        raise VolumeRefusal(
+            RefusalCode.TOO_LARGE, f"The series has {voxels / 1e9:.1f} thousand million voxels."
+        )
+
+
+def _frame_of(plane: ImagePlane) -> Frame:
+    return plane.sop_instance_uid, plane.frame_number
+
+
+def _decoded(
+    stack: SliceStack, headers: dict[Path, InstanceHeader], workers: int
+) -> tuple[dict[Frame, HounsfieldArray], list[str]]:
+    """Every frame of the stack that can be decoded to its declared matrix, and what is wrong with others."""
+    paths = {header.sop_instance_uid: path for path, header in headers.items()}
+    seconds = max(decoding_seconds(header.transfer_syntax_uid) for header in headers.values())
+    wanted: dict[str, list[ImagePlane]] = {}
+    for plane in stack.planes:
+        wanted.setdefault(plane.sop_instance_uid, []).append(plane)
+    jobs = [
+        planes[start : start + _FRAMES_A_REQUEST]
+        for planes in wanted.values()
+        for start in range(0, len(planes), _FRAMES_A_REQUEST)
+    ]
+    requests = [
+        FrameRequest(paths[job[0].sop_instance_uid], tuple((plane.frame_number or 1) - 1 for plane in job))
+        for job in jobs
+    ]
+    frames: dict[Frame, HounsfieldArray] = {}
+    problems: list[str] = []
+    for job, decoded in zip(jobs, decode(requests, seconds_a_frame=seconds, workers=workers), strict=True):
+        _keep(job, decoded, frames, problems)
+    return frames, problems
+
+
+_FRAMES_A_REQUEST = 32  # of a multi-frame instance: enough requests to share among the workers
+
+
+def _keep(
+    job: Sequence[ImagePlane],
+    decoded: DecodedFrames,
+    frames: dict[Frame, HounsfieldArray],
+    problems: list[str],
+) -> None:
+    for plane, frame in zip(job, decoded.frames, strict=True):
+        if frame is not None and frame.shape == (plane.rows, plane.columns):
+            frames[_frame_of(plane)] = frame
+        else:
+            problems.append(decoded.problem or "the pixels do not fill the matrix")
+
+
+def _assembled(stack: SliceStack, frames: dict[Frame, HounsfieldArray]) -> HounsfieldArray:
+    planes = [frames[_frame_of(plane)] for plane in stack.planes]
+    kind = np.result_type(*{plane.dtype for plane in planes})
+    voxels = np.empty((len(stack.slices), *planes[0].shape), kind)
+    for index, item in enumerate(stack.slices):
+        voxels[index] = _mixed(planes, item) if item.weight else planes[item.lower]
+    return voxels
+
+
+def _mixed(planes: Sequence[HounsfieldArray], item: StackedSlice) -> HounsfieldArray:
+    """A slice between two planes, rounded if they hold whole numbers."""
+    lower, upper = planes[item.lower], planes[item.upper]
+    mixture = (1 - item.weight) * lower.astype(np.float32) + item.weight * upper.astype(np.float32)
+    return np.rint(mixture).astype(np.int16) if lower.dtype == np.int16 else mixture.astype(np.float32)

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from inference.analyse import DEMONSTRATION, Analyser
+from inference.details import details
+from inference.dicom_files import DicomFiles, files_below, read_headers
+from inference.errors import Refusal, RefusalCode
+from inference.fusion import FusionCode, FusionError
+from inference.series import choose_series
+from inference.study_result import StudyResult
+from models.manifest import ConstantColumn, FallbackSpec, FindingSpec
+from phantom.cases import HELD_OUT_SEEDS, Case
+from phantom.grid import centred_grid
+from phantom.render import acquisition_grid
+from phantom.scene import LUNG, STANDARD
+from phantom.studies import chest_study, head_study
+from tests.inference.conftest import manifest, write_bundle
+from tests.inference.synthetic import ct_series, save
+
+
+@pytest.fixture(scope="module")
+def analyser(bundle_folder: Path) -> Analyser:
+    return Analyser(bundle_folder)
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory: pytest.TempPathFactory) -> DicomFiles:
+    """A synthetic chest with a pneumothorax, two kernels and a scout, as files."""
+    folder = tmp_path_factory.mktemp("chest")
+    case = Case(HELD_OUT_SEEDS[3], ("Pneumothorax",))
+    full = acquisition_grid(case)
+    pixel = 4 * full.spacing_mm[1]
+    grid = centred_grid((5.0, pixel, pixel), (int(full.shape[0] * full.spacing_mm[0] / 5), 128, 128))
+    study = chest_study(case, kernels=(STANDARD, LUNG), grid=grid, numbering="shuffled", localizer=True)
+    for index, image in enumerate(study.datasets()):
+        image.save_as(folder / f"{(index * 37) % 1000:04d}.dcm", enforce_file_format=True)
+    return read_headers(files_below(folder))
+
+
+@pytest.fixture(scope="module")
+def result(analyser: Analyser, chest: DicomFiles) -> StudyResult:
+    choice = choose_series(chest.headers)
+    return analyser.analyse(chest.series(choice), choice, key="abc")
+
+
+def test_the_answer_is_whole_and_survives_json(result: StudyResult, chest: DicomFiles) -> None:
+    assert StudyResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    assert result.key == "abc"
+    assert 0 < result.probability < 1
+    assert result.decision == int(result.probability >= result.operating_point)
+    assert {item.reason for item in result.series} == {"chosen", "localizer", "kernel"}
+    chosen = next(item for item in result.series if item.chosen)
+    assert chosen.series_uid == result.series_uid
+    assert "lung kernel" in chosen.sentence
+    assert list(result.seconds)[:3] == ["read", "lungs", "prepare"]
+    assert {"ctclip", "supervised", "diffusion", "fusion"} <= set(result.seconds)
+    by_uid = {header.sop_instance_uid: header for header in chest.headers}
+    heights = [by_uid[uid].planes[0].position_mm[2] for uid in result.image_sop_instance_uids]
+    assert heights == sorted(heights)
+    assert len(set(heights)) == len(heights)
+
+
+def test_the_demonstration_says_so(result: StudyResult) -> None:
+    assert result.bundle.demonstration
+    assert result.warnings[0] == DEMONSTRATION
+
+
+def test_findings_are_the_mean_of_their_columns(result: StudyResult) -> None:
+    nodule, emphysema = result.findings
+    scores = result.member_scores
+    assert nodule.probability == pytest.approx(
+        (scores["supervised"]["Lung nodule"] + scores["ctclip"]["Lung nodule"]) / 2
+    )
+    assert emphysema.member_scores == {"supervised": scores["supervised"]["Emphysema"]}
+    for finding in result.findings:
+        assert finding.present == (finding.probability >= finding.operating_point)
+        assert (finding.laterality is not None) <= finding.present
+
+
+def test_slices_name_their_source_image(result: StudyResult) -> None:
+    references = [*result.key_slices, *(item.best_slice for item in result.findings if item.best_slice)]
+    assert result.key_slices
+    assert len({item.index for item in result.key_slices}) == len(result.key_slices) <= 5
+    for reference in references:
+        assert result.image_sop_instance_uids[reference.index] == reference.sop_instance_uid
+        assert 0 <= reference.row <= 127
+        assert 0 <= reference.column <= 127
+
+
+def test_the_detailed_form_has_every_score_and_column(result: StudyResult) -> None:
+    form = json.loads(json.dumps(details(result)))
+    assert form["member_scores"] == result.member_scores
+    assert list(form["fusion"]["columns"]) == list(manifest().fusion.columns)  # type: ignore[union-attr]
+    assert (
+        form["fusion"]["columns"]["supervised_Lung nodule"]
+        == result.member_scores["supervised"]["Lung nodule"]
+    )
+    assert {item["reason"] for item in form["series"]} == {"chosen", "localizer", "kernel"}
+    assert form["seconds"] == result.seconds
+
+
+def test_the_answer_does_not_depend_on_names_or_order_of_files(
+    analyser: Analyser, chest: DicomFiles, result: StudyResult, tmp_path: Path
+) -> None:
+    choice = choose_series(chest.headers[::-1])
+    copies = []
+    for index, path in enumerate(chest.series(choice)[::-1]):
+        copies.append(tmp_path / f"normal_{index}")
+        copies[-1].write_bytes(path.read_bytes())
+    again = analyser.analyse(copies, choice, key="abc")
+    assert replace(again, analysed_at="", seconds={}) == replace(result, analysed_at="", seconds={})
+
+
+def test_progress_rises_to_the_end(analyser: Analyser, chest: DicomFiles) -> None:
+    choice = choose_series(chest.headers)
+    seen: list[tuple[str, float]] = []
+    analyser.analyse(chest.series(choice), choice, progress=lambda stage, share: seen.append((stage, share)))
+    shares = [share for _, share in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert "diffusion" in {stage for stage, _ in seen}
+
+
+def test_a_head_is_refused(analyser: Analyser, tmp_path: Path) -> None:
+    grid = centred_grid((5.0, 1.96, 1.96), (32, 128, 128))
+    images = list(head_study(HELD_OUT_SEEDS[0], grid=grid).datasets())
+    files = read_headers(save(images, tmp_path))
+    choice = choose_series(files.headers)
+    with pytest.raises(Refusal) as caught:
+        analyser.analyse(files.series(choice), choice)
+    assert caught.value.code is RefusalCode.NO_LUNGS
+
+
+def test_a_nifti_is_analysed_under_its_own_name_even_without_lungs(
+    analyser: Analyser, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).integers(-1000, 400, (40, 40, 60)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-2.0, -2.0, 3.0, 1.0])), tmp_path / "v.nii.gz")
+    result = analyser.analyse_nifti(tmp_path / "v.nii.gz", name="v")
+    assert (result.study_uid, result.series_uid) == ("nifti_v", "nifti_v_series")
+    assert any("not a CT of the chest" in warning for warning in result.warnings)
+    assert 0 < result.probability < 1
+
+
+def test_a_series_too_short_for_the_networks_is_refused(analyser: Analyser, tmp_path: Path) -> None:
+    images = ct_series(24, step_mm=1.0)
+    files = read_headers(save(images, tmp_path))
+    choice = choose_series(files.headers)
+    with pytest.raises(Refusal) as caught:
+        analyser.analyse(files.series(choice), choice)
+    assert caught.value.code in {RefusalCode.NO_LUNGS, RefusalCode.TOO_FEW_SLICES}
+
+
+def nifti_result(folder: Path, tmp_path: Path) -> StudyResult:
+    values = np.random.default_rng(0).integers(-1000, 400, (40, 40, 60)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-2.0, -2.0, 3.0, 1.0])), tmp_path / "v.nii")
+    return Analyser(folder).analyse_nifti(tmp_path / "v.nii", name="v")
+
+
+@pytest.fixture
+def other_bundle(tmp_path: Path) -> Iterator[Path]:
+    return tmp_path / "other"
+
+
+def test_without_a_fusion_the_manifests_rule_decides_and_says_so(other_bundle: Path, tmp_path: Path) -> None:
+    rule = replace(
+        manifest(), fusion=None, fallback=FallbackSpec("highest_finding", 0.4), demonstration=False
+    )
+    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
+    assert result.probability == max(finding.probability for finding in result.findings)
+    assert result.operating_point == 0.4
+    assert result.contributions == ()
+    assert any("no fusion model" in warning for warning in result.warnings)
+    assert DEMONSTRATION not in result.warnings
+
+
+def test_a_pathological_study_without_a_present_finding_says_which_came_nearest(
+    other_bundle: Path, tmp_path: Path
+) -> None:
+    high = tuple(replace(finding, operating_point=0.999) for finding in manifest().findings)
+    rule = replace(manifest(), findings=high, fusion=None, fallback=FallbackSpec("highest_finding", 0.01))
+    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
+    assert result.decision == 1
+    assert not any(finding.present for finding in result.findings)
+    assert result.most_dangerous == max(result.findings, key=lambda finding: finding.probability).name
+    assert any("came nearest" in warning for warning in result.warnings)
+
+
+def test_severity_comes_before_probability(other_bundle: Path, tmp_path: Path) -> None:
+    nodule, emphysema = (replace(finding, operating_point=0.01) for finding in manifest().findings)
+    low = (nodule, replace(emphysema, severity=9))
+    rule = replace(manifest(), findings=low, fusion=None, fallback=FallbackSpec("highest_finding", 0.01))
+    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
+    assert all(finding.present for finding in result.findings)
+    assert result.most_dangerous == "Emphysema"
+    assert result.findings[1].probability < result.findings[0].probability
+
+
+def test_a_normal_study_names_no_pathology(other_bundle: Path, tmp_path: Path) -> None:
+    rule = replace(manifest(), fusion=None, fallback=FallbackSpec("highest_finding", 0.999))
+    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
+    assert (result.decision, result.most_dangerous) == (0, None)
+
+
+def test_a_column_that_no_member_gives_is_found_when_the_bundle_is_loaded(other_bundle: Path) -> None:
+    rule = manifest()
+    assert rule.fusion is not None
+    missing = replace(rule.fusion, columns=(*rule.fusion.columns, "kolyan_mean"))
+    folder = write_bundle(other_bundle, replace(rule, fusion=missing))
+    with pytest.raises(FusionError) as caught:
+        Analyser(folder)
+    assert caught.value.code is FusionCode.MISSING_COLUMN
+    assert "kolyan_mean" in caught.value.message
+    declared = replace(missing, constant_columns={"kolyan_mean": ConstantColumn(0.0, "not in this bundle")})
+    analyser = Analyser(write_bundle(other_bundle, replace(rule, fusion=declared)))
+    assert analyser.identity.name == "small"
+
+
+def test_a_finding_of_an_unknown_column_is_found_when_the_bundle_is_loaded(other_bundle: Path) -> None:
+    rule = replace(manifest(), findings=(FindingSpec("Lung nodule", ("ctclip_Nodule",), 0.5, 1),))
+    with pytest.raises(FusionError, match="ctclip_Nodule"):
+        Analyser(write_bundle(other_bundle, rule))
+
+
+def test_redrawn_weights_move_the_saliency(other_bundle: Path, bundle_folder: Path, tmp_path: Path) -> None:
+    first = nifti_result(bundle_folder, tmp_path)
+    second = nifti_result(write_bundle(other_bundle, manifest(), seed=11), tmp_path)
+    assert [item.best_slice for item in first.findings] != [item.best_slice for item in second.findings]
