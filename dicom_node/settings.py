@@ -19,8 +19,11 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy import make_url
 
-AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")]
+AETitle = Annotated[
+    str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
+]
 """PS3.5 Table 6.2-1: at most 16 characters of the default repertoire, no backslash, no leading space."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -42,6 +45,7 @@ class HttpSettings(Section):
     max_member_bytes: int = Field(default=1 << 30, gt=0)
     max_inflated_bytes: int = Field(default=16 << 30, gt=0)
     max_members: int = Field(default=20_000, gt=0)
+    max_inflation_ratio: float = Field(default=200, gt=1)
     predict_timeout_s: float = Field(default=1800, gt=0)
 
     def bearer_token(self) -> str | None:
@@ -92,11 +96,15 @@ class WorkerSettings(Section):
     """What computes."""
 
     bundle: str = "demo"
-    bundles_folder: Path = Path("best_models")
+    bundles_folder: Path = Path(__file__).resolve().parent.parent / "best_models"
     device: str = "cpu"
     threads: int | None = Field(default=None, ge=1)
-    concurrency: int = Field(default=2, ge=1, description="studies in work at once; the networks run one at a time")
-    executor_id: str = "node-1"
+    concurrency: int = Field(
+        default=2, ge=1, description="studies in work at once; the networks run one at a time"
+    )
+    executor_id: str = Field(default="node-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    retry_first_s: float = Field(default=5, gt=0)
+    retry_longest_s: float = Field(default=900, gt=0)
 
 
 class ReportSettings(Section):
@@ -159,8 +167,18 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Keyword arguments, then environment, then the TOML file."""
-        file = TomlConfigSettingsSource(settings_cls, os.environ.get("DICOM_NODE_SETTINGS") or None)
+        named = settings_cls.model_config.get("toml_file") or os.environ.get("DICOM_NODE_SETTINGS") or None
+        file = TomlConfigSettingsSource(settings_cls, named)
         return init_settings, env_settings, file
+
+    def database(self) -> str | None:
+        """PostgreSQL's URL with its password in it, for a driver only; None for SQLite in the data folder."""
+        if not self.database_url:
+            return None
+        url = make_url(self.database_url)
+        if self.database_password_file is not None:
+            url = url.set(password=read_secret(None, self.database_password_file))
+        return url.render_as_string(hide_password=False)
 
     @property
     def bundle_folder(self) -> Path:
@@ -178,12 +196,16 @@ def load_settings(file: Path | None = None) -> Settings:
     pydantic.ValidationError
         If a key is unknown or a value does not fit.
     """
-    if file is not None:
-        os.environ["DICOM_NODE_SETTINGS"] = str(file)
-    named = os.environ.get("DICOM_NODE_SETTINGS")
-    if named and not Path(named).is_file():
+    named = file or os.environ.get("DICOM_NODE_SETTINGS")
+    if not named:
+        return Settings()
+    if not Path(named).is_file():
         raise FileNotFoundError(f"settings file not found: {named}")
-    return Settings()
+
+    class FromFile(Settings):  # and not through the environment, which outlives this call
+        model_config = SettingsConfigDict(toml_file=named)
+
+    return FromFile()
 
 
 def read_secret(value: SecretStr | None, file: Path | None) -> str | None:

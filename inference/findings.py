@@ -97,7 +97,10 @@ def key_slices(
     if not chosen and reading.slice_probabilities:
         plane = max(reading.slice_probabilities, key=reading.slice_probabilities.__getitem__)
         chosen.append(_centred(plane_source(prepared, volume, plane), volume, lungs))
-    chosen = list({reference.index: reference for reference in reversed(chosen)}.values())[::-1]
+    first_of_each: dict[int, SliceReference] = {}
+    for reference in chosen:
+        first_of_each.setdefault(reference.index, reference)
+    chosen = list(first_of_each.values())
     middle = lungs.middle_slice if lungs is not None else len(volume.voxels_hu) // 2
     chosen = chosen[: MAX_KEY_SLICES - 1]
     if all(reference.index != middle for reference in chosen):

@@ -1,0 +1,34 @@
+"""The HTTP application over one running node; nothing here is global."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from dicom_node.api.auth import LOOPBACK_HOSTS, bearer_guard
+from dicom_node.api.errors import install_error_handlers
+from dicom_node.api.health import health_router
+from dicom_node.api.metrics import metrics_router
+from dicom_node.api.predict import predict_router
+from dicom_node.api.studies import studies_router
+from dicom_node.node import Node
+from inference.version import SOFTWARE_VERSION
+
+
+def create_app(node: Node) -> FastAPI:
+    """The application; the caller starts and stops `node`.
+
+    With a token configured, everything but `/health`, `/ready` and `/docs` asks for it. Without one, only
+    requests addressed to this machine are served, so that no web page in a browser here can reach the node by
+    a name of its own.
+    """
+    token = node.settings.http.bearer_token()
+    app = FastAPI(title="dicom-node", version=SOFTWARE_VERSION, redoc_url=None)
+    install_error_handlers(app)
+    if token is None:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS)
+    guarded = [Depends(bearer_guard(token))]
+    app.include_router(health_router(node))
+    for router in (predict_router(node), studies_router(node), metrics_router(node)):
+        app.include_router(router, dependencies=guarded)
+    return app

@@ -1,0 +1,165 @@
+"""`POST /predict` and `POST /predict_nifti`: an upload goes the way of every study."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import uuid
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from dicom_node.answer import failure_answer, notice, success_answer
+from dicom_node.api.errors import ApiError, seconds_since_arrival, status_of_refusal
+from dicom_node.api.linger import linger
+from dicom_node.api.receive import receive_file
+from dicom_node.data_folder import DataFolder
+from dicom_node.ledger import WorkRecord
+from dicom_node.node import Node
+from dicom_node.settings import HttpSettings
+from dicom_node.uploads import Upload, receive_nifti, receive_zip, remove_upload
+from inference.errors import RefusalCode, UploadRefusal
+from inference.study_result import StudyResult
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+_SHORTEST_POLL_S, _LONGEST_POLL_S = 0.05, 0.5
+
+Unpack = Callable[[Path, str, HttpSettings, Path], Upload]
+
+
+def predict_router(node: Node) -> APIRouter:
+    """The two prediction routes over a running node."""
+    router = APIRouter(tags=["predict"])
+
+    @router.post("/predict", openapi_extra=_FORM)
+    async def predict(request: Request, details: bool = False, archive: bool = False) -> Response:
+        """Analyse a ZIP of DICOM files; with `Accept: application/zip`, the DICOM objects come back.
+
+        The upload is put into the archive only with `archive=true`.
+        """
+        record = await _analyse(request, node, _unpack_zip, RefusalCode.NOT_A_ZIP, archive=archive)
+        return await asyncio.to_thread(_respond, request, node, record, details)
+
+    @router.post("/predict_nifti", openapi_extra=_FORM)
+    async def predict_nifti(request: Request, details: bool = False) -> Response:
+        """Analyse a NIfTI volume (`.nii`, `.nii.gz`); there is nothing to make DICOM objects of."""
+        record = await _analyse(request, node, receive_nifti, RefusalCode.NOT_A_NIFTI, archive=False)
+        return await asyncio.to_thread(_respond, request, node, record, details)
+
+    return router
+
+
+async def _analyse(
+    request: Request, node: Node, unpack: Unpack, wrong_kind: RefusalCode, *, archive: bool
+) -> WorkRecord:
+    """Receive, hand over, wait: the work's row when it ended."""
+    if not node.ready:
+        await linger(request)
+        raise ApiError(503, "no_worker", "The node is starting or stopping; send the upload again later.")
+    http = node.settings.http
+    folder = DataFolder(node.settings.data_folder).uploads / uuid.uuid4().hex
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        received = folder / "received"
+        filename = await _receive(request, received, http, wrong_kind)
+        upload = await asyncio.to_thread(unpack, received, filename, http, folder / "files")
+        received.unlink()
+        upload = Upload(folder=folder, kind=upload.kind, files=upload.files, name=upload.name)
+        key = await asyncio.to_thread(node.submit_upload, upload, archive=archive)
+    except BaseException:  # a caller who goes away cancels us, and leaves nothing behind either
+        remove_upload(folder)
+        raise
+    return await _ended(node, key, http.predict_timeout_s)
+
+
+async def _receive(request: Request, target: Path, http: HttpSettings, wrong_kind: RefusalCode) -> str:
+    try:
+        return await receive_file(request, target, http.max_upload_bytes, wrong_kind)
+    except UploadRefusal:
+        await linger(request)
+        raise
+
+
+async def _ended(node: Node, key: str, timeout_s: float) -> WorkRecord:
+    """Poll the ledger instead of holding a thread for each caller."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    pause = _SHORTEST_POLL_S
+    while True:
+        record = await asyncio.to_thread(node.wait, key, 0)
+        if record.ended:
+            return record
+        if loop.time() > deadline:
+            raise ApiError(
+                503,
+                "no_worker",
+                f"No answer within {timeout_s:g} s: the workers are busy. Send the upload again.",
+            )
+        await asyncio.sleep(pause)
+        pause = min(_LONGEST_POLL_S, pause * 1.5)
+
+
+def _unpack_zip(received: Path, _filename: str, http: HttpSettings, folder: Path) -> Upload:
+    return receive_zip(received, http, folder)
+
+
+def _respond(request: Request, node: Node, record: WorkRecord, details: bool) -> Response:
+    if record.state == "refused" and record.code is not None:
+        status = status_of_refusal(record.code)
+        return JSONResponse(_refused(request, node, record, details), status_code=status)
+    if record.state != "reported":
+        incident = record.key[:12]
+        raise ApiError(500, "fault", f"The analysis failed; the node's log says why under key {incident}.")
+    result = node.result(record.key)
+    answer = success_answer(result, seconds_since_arrival(request.scope), details=details)
+    headers = _headers(result)
+    objects = node.objects(record.key) if _wants_zip(request) else []
+    if objects:
+        return Response(_packed(objects), media_type="application/zip", headers=headers)
+    return JSONResponse(answer, headers=headers)
+
+
+def _refused(request: Request, node: Node, record: WorkRecord, details: bool) -> dict[str, Any]:
+    return failure_answer(
+        record.code or "",
+        record.sentence or "",
+        seconds_since_arrival(request.scope),
+        remedy=record.remedy,
+        series=node.ledger.plan(record.key).decisions if details else None,
+    )
+
+
+def _headers(result: StudyResult) -> dict[str, str]:
+    """The answer's keys are fixed, so that it is a demonstration is said beside them."""
+    words = notice(result)
+    return {"X-Demonstration": words} if words is not None else {}
+
+
+def _wants_zip(request: Request) -> bool:
+    accepted = request.headers.get("accept", "").split(",")
+    return any(kind.partition(";")[0].strip().lower() == "application/zip" for kind in accepted)
+
+
+def _packed(objects: list[Path]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in objects:
+            archive.write(path, path.name)
+    return buffer.getvalue()

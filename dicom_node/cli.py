@@ -1,0 +1,178 @@
+"""`dicom-node`: the node and its tools on the command line.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once. Answers go to standard
+output, progress and problems to standard error.
+"""
+
+# ruff: noqa: PLC0415 - commands import what they need when they run
+from __future__ import annotations
+
+import json
+import logging
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from dicom_node import cli_bundle, log
+from dicom_node.errors import NodeError, describe_fault
+from dicom_node.settings import Settings, load_settings
+from inference.errors import Refusal
+
+# Rich tracebacks print local variables, and those may hold values of DICOM tags.
+app = typer.Typer(
+    help="A chest-CT AI node: DICOM in, a structured report back to the PACS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cli_bundle.app, name="bundle")
+
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="TOML file; DICOM_NODE_* variables override it.")
+]
+
+
+@app.command()
+def run(
+    settings: SettingsFile = None,
+    with_orthanc: Annotated[bool, typer.Option(help="Start an Orthanc of this machine as well.")] = False,
+) -> None:
+    """Keep the node up until Ctrl-C."""
+    tree = read_settings(settings)
+    log.configure(tree.log_level)
+    with problems_in_words():
+        from dicom_node.serve import run_node
+
+        run_node(tree, with_orthanc=with_orthanc, say=typer.echo)
+
+
+@app.command()
+def worker(settings: SettingsFile = None) -> None:
+    """Analyse what a node takes in, without HTTP and intake, until Ctrl-C."""
+    tree = read_settings(settings)
+    log.configure(tree.log_level)
+    with problems_in_words():
+        from dicom_node.serve import run_worker
+
+        run_worker(tree, say=typer.echo)
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[Path], typer.Argument(help="A folder, a ZIP, a NIfTI volume or DICOM files.", metavar="PATH...")
+    ],
+    bundle: Annotated[str | None, typer.Option(help="Name of a bundle, or its folder.")] = None,
+    details: Annotated[bool, typer.Option(help="All scores, columns, series and seconds.")] = False,
+    settings: SettingsFile = None,
+) -> None:
+    """Read a study without any server and print the answer as JSON; exit code 1 where there is none."""
+    tree = read_settings(settings)
+    log.configure("ERROR")
+    from dicom_node.cli_predict import predict_answer
+
+    answer, succeeded = predict_answer(paths, tree, bundle=bundle, details=details)
+    typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    raise typer.Exit(0 if succeeded else 1)
+
+
+@app.command()
+def send(
+    paths: Annotated[list[Path], typer.Argument(help="Folders or DICOM files.", metavar="PATH...")],
+    to: Annotated[str, typer.Option(help="The peer, as AET@HOST:PORT.", metavar="AET@HOST:PORT")],
+    calling_aet: Annotated[str, typer.Option(help="Our own AE title.")] = "SCANNER",
+) -> None:
+    """Send DICOM files by C-STORE, as a scanner would."""
+    log.configure("ERROR")
+    from dicom_node.scanner import PeerFormError, parse_peer, send_files
+
+    try:
+        peer = parse_peer(to)
+    except PeerFormError as error:
+        raise typer.BadParameter(str(error), param_hint="--to") from error
+    with problems_in_words():
+        outcome = send_files(paths, peer, calling_aet=calling_aet)
+    typer.echo(outcome.words())
+    raise typer.Exit(0 if outcome.complete else 1)
+
+
+@app.command()
+def demo(
+    study: Annotated[Path | None, typer.Option(help="Send this study instead of the synthetic ones.")] = None,
+    data_folder: Annotated[Path, typer.Option(help="Emptied first.")] = Path("var/demo"),
+    settings: SettingsFile = None,
+) -> None:
+    """Scanner, node and PACS on this machine: send studies and compare what comes back with the truth."""
+    tree = read_settings(settings)
+    log.configure("ERROR")
+    with problems_in_words():
+        from dicom_node.demo.run import run_demo
+
+        passed = run_demo(tree, data_folder, study)
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
+def doctor(settings: SettingsFile = None) -> None:
+    """Say what this machine lacks for a node to run."""
+    tree = read_settings(settings)
+    log.configure("ERROR")
+    from dicom_node.doctor import examine
+
+    checks = examine(tree)
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        typer.echo(f"{'ok     ' if check.passed else 'missing'}  {check.name:<{width}}  {check.words}")
+    raise typer.Exit(0 if all(check.passed for check in checks) else 1)
+
+
+def read_settings(file: Path | None) -> Settings:
+    """The settings, or the end of the program with what is wrong in them."""
+    try:
+        return load_settings(file)
+    except FileNotFoundError as error:
+        raise failed(str(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise failed(f"the settings file is not TOML: {error}") from error
+    except ValidationError as error:
+        # Where and what, not the value: it may be a secret.
+        lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
+        raise failed("\n".join(lines)) from error
+
+
+@contextmanager
+def problems_in_words() -> Iterator[None]:
+    """What is known to go wrong as one sentence, anything else as its type and place; exit code 1."""
+    try:
+        yield
+    except (NodeError, Refusal, FileNotFoundError) as error:
+        raise failed(str(error)) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        raise failed(_words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    from inference.fusion import FusionError
+    from models.bundle import BundleError
+
+    if isinstance(error, BundleError | FusionError):
+        return str(error)
+    logging.getLogger(__name__).error("fault", exc_info=error)
+    return describe_fault(error)
+
+
+def failed(words: str) -> typer.Exit:
+    """Say `words` on standard error; the exit to raise."""
+    typer.echo(words, err=True)
+    return typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

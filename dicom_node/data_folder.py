@@ -1,0 +1,128 @@
+"""The data folder: all that a node writes, and how a file in it comes to be.
+
+ledger.sqlite  workflows.sqlite     the record of every study, the store of durable steps (unless PostgreSQL)
+installation                        UID of this installation, made once
+work/<key>/                         fetched files; gone when the workflow ends
+results/<key>/                      result.json, sr.dcm, key-1.dcm ...; written once
+uploads/<id>/                       files of an upload; gone when its answer is out
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.errors import ExecutorTaken
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """Where things lie below `root`."""
+
+    root: Path
+
+    @property
+    def uploads(self) -> Path:
+        """Folders of uploads."""
+        return self.root / "uploads"
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLite database of the ledger."""
+        return f"sqlite:///{self.root.resolve() / 'ledger.sqlite'}"
+
+    @property
+    def workflows_url(self) -> str:
+        """SQLite database of durable steps."""
+        return f"sqlite:///{self.root.resolve() / 'workflows.sqlite'}"
+
+    def work(self, key: str) -> Path:
+        """Fetched files of a key."""
+        return self.root / "work" / key
+
+    def results(self, key: str) -> Path:
+        """Result and objects of a key."""
+        return self.root / "results" / key
+
+    def result_file(self, key: str) -> Path:
+        """The stored answer of a key."""
+        return self.results(key) / "result.json"
+
+    def create(self) -> None:
+        """Make the folders; only the node's own user may look into them."""
+        for folder in (self.root, self.root / "work", self.root / "results", self.uploads):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def installation_uid(self) -> str:
+        """UID of this installation (PS3.5 B.2, derived from a UUID), the same ever after."""
+        file = self.root / "installation"
+        if not file.exists():
+            write_once(file, f"2.25.{uuid.uuid4().int}\n".encode())
+        return file.read_text(encoding="ascii").strip()
+
+    def remove_orphans(self, keys: Iterable[str], uploads: Iterable[Path]) -> None:
+        """Remove fetched files and uploads that no unfinished work names (left by a kill)."""
+        wanted = {self.work(key).resolve() for key in keys} | {upload.resolve() for upload in uploads}
+        for folder in (*(self.root / "work").iterdir(), *self.uploads.iterdir()):
+            if folder.resolve() in wanted:
+                continue
+            if folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                folder.unlink(missing_ok=True)
+
+
+class ExecutorLock:
+    """One process works under an executor name; the kernel lifts the lock however the process ends."""
+
+    def __init__(self, folder: DataFolder, executor_id: str) -> None:
+        self._file = folder.root / f"executor-{executor_id}.lock"
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the name.
+
+        Raises
+        ------
+        ExecutorTaken
+            If a living process has it: two of one name would do the same step twice.
+        """
+        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise ExecutorTaken(
+                f"another node works in {self._file.parent} under this name: stop it, or set another"
+                " data_folder or worker.executor_id"
+            ) from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the name back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Write a file whole, or not at all, whenever the process dies; one that exists stays as it is."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with partial.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

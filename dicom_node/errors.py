@@ -1,0 +1,88 @@
+"""Every fault of the node's surroundings: what failed, in one sentence, with nothing of a patient in it.
+
+    NodeError
+    ├── ArchiveError           talking to Orthanc failed
+    │   ├── ArchiveUnavailable     no answer, or not now: worth trying again
+    │   ├── ArchiveMissing         the resource is not there
+    │   └── ArchiveRefused         credentials or request not accepted
+    ├── SendError              a C-STORE peer did not take the objects: worth trying again
+    │   ├── PeerUnreachable        no TCP connection
+    │   ├── AssociationRejected    the peer, or its configuration, does not want us
+    │   ├── AssociationLost        aborted, released or timed out half-way
+    │   └── ObjectsRefused         the peer answered, but did not store everything
+    ├── PortTaken              a port that is needed is in use
+    ├── OrthancFailed          a local Orthanc is not installed or did not start
+    └── ExecutorTaken          another process works under the same name in the same data folder
+
+Refusals of studies and uploads are no faults: they have their own tree in `inference.errors`.
+"""
+
+# ruff: noqa: N818 - the names say what happened, as those of the refusals do
+
+from __future__ import annotations
+
+import traceback
+
+
+class NodeError(Exception):
+    """A fault outside the analysis; its text is fit for log and ledger."""
+
+
+class ArchiveError(NodeError):
+    """Talking to Orthanc failed."""
+
+
+class ArchiveUnavailable(ArchiveError):
+    """Orthanc did not answer, or says that it cannot now."""
+
+
+class ArchiveMissing(ArchiveError):
+    """Orthanc does not have the resource."""
+
+
+class ArchiveRefused(ArchiveError):
+    """Orthanc does not accept the credentials or the request."""
+
+
+class SendError(NodeError):
+    """A C-STORE peer did not take the objects."""
+
+
+class PeerUnreachable(SendError):
+    """No TCP connection to the peer."""
+
+
+class AssociationRejected(SendError):
+    """The peer rejected the association."""
+
+
+class AssociationLost(SendError):
+    """The association ended before all objects were answered."""
+
+
+class ObjectsRefused(SendError):
+    """The peer answered, but did not store every object."""
+
+
+class PortTaken(NodeError):
+    """A port that is needed is in use by another program."""
+
+
+class OrthancFailed(NodeError):
+    """A local Orthanc is not installed, or did not start."""
+
+
+class ExecutorTaken(NodeError):
+    """Another process works under the same executor name in the same data folder."""
+
+
+def describe_fault(error: BaseException) -> str:
+    """A fault for log and ledger: our own sentences in full, of any other exception its type and place only.
+
+    The text of a foreign exception may quote the value of a tag, so it is not kept.
+    """
+    if isinstance(error, NodeError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

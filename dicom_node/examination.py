@@ -1,0 +1,221 @@
+"""One study of the archive: is there work to do, and which?
+
+Headers of every series that is not ours, the choice of a series, the checksums of the chosen instances as the
+archive has them, the key; then a row in the ledger and durable work. The same images never make work twice: a
+duplicate event, a late series that does not change the choice, and our own report stored into the study all
+end here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dicom_node.analysis import StudyAnalyser
+from dicom_node.errors import ArchiveMissing, describe_fault
+from dicom_node.key import WorkKey, settings_digest, work_key
+from dicom_node.ledger import Ledger, NewWork, WorkRecord
+from dicom_node.ledger_records import NOT_EXAMINED
+from dicom_node.log import work_on
+from dicom_node.orthanc import ArchiveSeries, ArchiveStudy, Orthanc
+from dicom_node.plan import PlannedInstance, WorkPlan
+from dicom_node.settings import ReportSettings
+from dicom_node.steps import ImagesChanged
+from inference.errors import Refusal, SeriesRefusal
+from inference.instance_header import InstanceHeader
+from inference.series import choose_series
+
+logger = logging.getLogger(__name__)
+
+
+class WorkQueue(Protocol):
+    """Takes up work that stands in the ledger; each of its methods may be called again for the same work."""
+
+    def enqueue_study(self, key: str) -> None:
+        """Analyse, report, store and deliver, as far as that is not done yet."""
+
+    def enqueue_originals(self, key: str) -> None:
+        """Deliver the originals of a refused study to the destinations that want originals."""
+
+
+@dataclass(frozen=True)
+class KeyMaker:
+    """Makes keys of work for what this node is now: bundle, software, settings."""
+
+    analyser: StudyAnalyser
+    report_settings: ReportSettings
+
+    def key(self, plan: WorkPlan, attempt: int = 0) -> WorkKey:
+        """The key of a plan."""
+        return work_key(
+            plan.study_uid,
+            plan.series_uid,
+            plan.checksums,
+            bundle_digest=self.analyser.identity.digest,
+            runtime=self.analyser.runtime,
+            settings=settings_digest(self.report_settings),
+            attempt=attempt,
+        )
+
+    def refusal_key(self, study_uid: str, reason: str) -> WorkKey:
+        """The key of a study none of whose series can be chosen, whatever else of it still comes."""
+        empty = WorkPlan(study_uid=study_uid, series_uid="", instances=(), decisions=())
+        return replace(self.key(empty), images=reason)
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Examines studies of the archive; used by one thread at a time."""
+
+    orthanc: Orthanc
+    ledger: Ledger
+    keys: KeyMaker
+    queue: WorkQueue
+
+    def examine(self, orthanc_id: str) -> None:
+        """Look at one study and enter the work that it makes, if any.
+
+        Raises
+        ------
+        ArchiveError
+            If Orthanc does not answer; the study is then to be examined again.
+        """
+        try:
+            study = self.orthanc.study(orthanc_id)
+            if self.ledger.memory.seen_at(orthanc_id) == study.last_update:
+                return
+            self.ledger.withdraw(self._unexaminable(study.study_uid))
+            self._examine(study)
+        except ArchiveMissing:
+            self.ledger.memory.forget([orthanc_id])
+            return
+        self.ledger.memory.see(orthanc_id, study.last_update)
+
+    def record_fault(self, orthanc_id: str, error: Exception, retry_in_s: float) -> None:
+        """Make a study that cannot be examined visible in the ledger until it can."""
+        study = self.orthanc.study(orthanc_id)
+        key = self._unexaminable(study.study_uid)
+        plan = WorkPlan(study_uid=study.study_uid, series_uid="", instances=(), decisions=())
+        self.ledger.add(
+            NewWork(
+                key=key,
+                source="archive",
+                plan=plan,
+                archived=True,
+                images=NOT_EXAMINED,
+                orthanc_id=orthanc_id,
+            )
+        )
+        self.ledger.failing(key, describe_fault(error), retry_in_s)
+
+    def again(self, record: WorkRecord) -> str:
+        """Enter the study of `record` as a new attempt, and return its key; work that is under way is enough.
+
+        Raises
+        ------
+        ArchiveError
+            If the study is not in the archive, as most uploads are not.
+        """
+        if record.orthanc_id is None:
+            raise ArchiveMissing("the study is not in the archive: upload it again")
+        latest = self.ledger.latest(record.study_uid) or record
+        if not latest.ended:
+            return latest.key
+        study = self.orthanc.study(record.orthanc_id)
+        return self._enter(study, self._foreign(study), attempt=latest.attempt + 1)
+
+    def _examine(self, study: ArchiveStudy) -> None:
+        series = self._foreign(study)
+        if not any(item.instance_ids for item in series):
+            return
+        self._enter(study, series, attempt=None)
+
+    def _enter(self, study: ArchiveStudy, series: Sequence[ArchiveSeries], attempt: int | None) -> str:
+        """The key of what the study holds now; work for it is entered unless it is known."""
+        latest = self.ledger.latest(study.study_uid)
+        try:
+            plan = self._plan(study, series)
+        except SeriesRefusal as refusal:
+            return self._refuse(study, refusal, latest)
+        if attempt is None:
+            if latest is not None and latest.images == plan.images and latest.code != ImagesChanged.code:
+                return latest.key
+            attempt = latest.attempt + 1 if latest is not None and latest.images == plan.images else 0
+        key = self.keys.key(plan, attempt).hex
+        work = NewWork(
+            key=key,
+            source="archive",
+            plan=plan,
+            archived=True,
+            images=plan.images,
+            orthanc_id=study.orthanc_id,
+            attempt=attempt,
+            predecessor=latest.key if latest is not None else None,
+        )
+        with work_on(key):
+            if self.ledger.add(work):
+                logger.info("study queued", extra={"instances": len(plan.instances)})
+                self.queue.enqueue_study(key)
+            elif self.ledger.archive(key, study.orthanc_id):
+                # The same bytes were uploaded before, for an answer only; now they are in the archive.
+                self.queue.enqueue_study(key)
+        return key
+
+    def _refuse(self, study: ArchiveStudy, refusal: SeriesRefusal, latest: WorkRecord | None) -> str:
+        key = self.keys.refusal_key(study.study_uid, refusal.code.value).hex
+        if latest is not None and (latest.key == key or latest.state != "refused"):
+            # Images that were analysed are not un-analysed because others were removed.
+            return latest.key
+        decisions = refusal.decisions
+        plan = WorkPlan(study_uid=study.study_uid, series_uid="", instances=(), decisions=decisions)
+        work = NewWork(
+            key=key,
+            source="archive",
+            plan=plan,
+            archived=True,
+            images=refusal.code.value,
+            orthanc_id=study.orthanc_id,
+            predecessor=latest.key if latest is not None else None,
+        )
+        with work_on(key):
+            if self.ledger.add(work):
+                refuse(self.ledger, key, refusal)
+                self.queue.enqueue_originals(key)
+        return key
+
+    def _foreign(self, study: ArchiveStudy) -> list[ArchiveSeries]:
+        """The study's series that are not ours."""
+        series = [self.orthanc.series(series_id) for series_id in study.series_ids]
+        own = self.ledger.own_series(item.series_uid for item in series)
+        return [item for item in series if item.series_uid not in own]
+
+    def _plan(self, study: ArchiveStudy, series: Sequence[ArchiveSeries]) -> WorkPlan:
+        headers: list[InstanceHeader] = []
+        locations: dict[str, str] = {}
+        for item in series:
+            for instance_id, dataset in self.orthanc.headers(item.orthanc_id).items():
+                header = InstanceHeader.from_dataset(dataset)
+                headers.append(header)
+                locations[header.sop_instance_uid] = instance_id
+        choice = choose_series(headers)
+        return WorkPlan(
+            study_uid=study.study_uid,
+            series_uid=choice.series_uid,
+            instances=tuple(
+                PlannedInstance(uid, locations[uid], self.orthanc.instance_md5(locations[uid]))
+                for uid in choice.sop_instance_uids
+            ),
+            decisions=choice.decisions,
+            warnings=choice.warnings,
+        )
+
+    def _unexaminable(self, study_uid: str) -> str:
+        return self.keys.refusal_key(study_uid, NOT_EXAMINED).hex
+
+
+def refuse(ledger: Ledger, key: str, refusal: Refusal) -> None:
+    """Enter why a study is not analysed."""
+    ledger.refused(key, refusal.code.value, refusal.sentence, refusal.remedy)
+    logger.info("refused", extra={"code": refusal.code.value})

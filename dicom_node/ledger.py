@@ -1,0 +1,323 @@
+"""The record of every study: state, reason, seconds of each stage, deliveries, objects.
+
+SQLite in the data folder or PostgreSQL, by URL. Every study ends in one state that a person can see:
+reported, refused (code, sentence, remedy) or failing and being retried; none is ever silently dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, delete, event, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import sessionmaker
+
+from dicom_node.archive_memory import ArchiveMemory
+from dicom_node.ledger_records import (
+    DeliveryRecord,
+    NewWork,
+    ObjectRecord,
+    State,
+    WorkRecord,
+    delivery_record,
+    object_record,
+    work_records,
+)
+from dicom_node.ledger_tables import DeliveryRow, ObjectRow, StageRow, Table, WorkerRow, WorkRow
+from dicom_node.plan import WorkPlan
+
+__all__ = ["DeliveryRecord", "Ledger", "NewWork", "ObjectRecord", "WorkRecord"]
+
+
+class Ledger:
+    """The ledger in the database at `url` (SQLAlchemy's form, with its password if it has one).
+
+    `memory` is what the intake remembers of the archive, in the same database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        Table.metadata.create_all(self._engine)
+        self._session = sessionmaker(self._engine, expire_on_commit=False)
+        self.memory = ArchiveMemory(self._session)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def add(self, work: NewWork) -> bool:
+        """Enter a key as queued; False, and nothing changes, where it is known already."""
+        now = time.time()
+        row = WorkRow(
+            key=work.key,
+            study_uid=work.plan.study_uid,
+            series_uid=work.plan.series_uid,
+            source=work.source,
+            orthanc_id=work.orthanc_id,
+            upload_folder=str(work.upload_folder) if work.upload_folder is not None else None,
+            upload_name=work.upload_name,
+            archived=work.archived,
+            attempt=work.attempt,
+            predecessor=work.predecessor,
+            images=work.images,
+            plan=work.plan.to_json(),
+            state="queued",
+            created_at=now,
+            updated_at=now,
+        )
+        try:
+            with self._session.begin() as session:
+                session.add(row)
+        except IntegrityError:
+            return False
+        return True
+
+    def work(self, key: str) -> WorkRecord | None:
+        """The row of a key."""
+        with self._session() as session:
+            row = session.scalar(select(WorkRow).where(WorkRow.key == key))
+            return work_records(session, [row])[0] if row is not None else None
+
+    def known(self, key: str) -> WorkRecord:
+        """The row of a key. KeyError where there is none."""
+        record = self.work(key)
+        if record is None:
+            raise KeyError(key)
+        return record
+
+    def plan(self, key: str) -> WorkPlan:
+        """What is to be analysed under a key. KeyError where there is none."""
+        with self._session() as session:
+            data = session.scalar(select(WorkRow.plan).where(WorkRow.key == key))
+        if data is None:
+            raise KeyError(key)
+        return WorkPlan.from_json(data)
+
+    def recent(self, limit: int = 100, study_uid: str | None = None) -> list[WorkRecord]:
+        """The newest rows first, of one study or of all."""
+        query = select(WorkRow).order_by(WorkRow.number.desc()).limit(limit)
+        if study_uid is not None:
+            query = query.where(WorkRow.study_uid == study_uid)
+        with self._session() as session:
+            return work_records(session, session.scalars(query).all())
+
+    def latest(self, study_uid: str) -> WorkRecord | None:
+        """The newest row of a study in the archive: what a new one would succeed."""
+        query = select(WorkRow).where(WorkRow.study_uid == study_uid, WorkRow.archived)
+        with self._session() as session:
+            row = session.scalar(query.order_by(WorkRow.number.desc()).limit(1))
+            return work_records(session, [row])[0] if row is not None else None
+
+    def unfinished(self) -> list[WorkRecord]:
+        """Rows that did not end, oldest first."""
+        query = select(WorkRow).where(WorkRow.ended_at.is_(None)).order_by(WorkRow.number)
+        with self._session() as session:
+            return work_records(session, session.scalars(query).all())
+
+    def counts(self) -> dict[str, int]:
+        """How many rows are in each state."""
+        query = select(WorkRow.state, func.count()).group_by(WorkRow.state)
+        with self._session() as session:
+            return dict(session.execute(query).all())
+
+    def backlog(self) -> dict[str, int]:
+        """How many rows that did not end are in each state."""
+        query = select(WorkRow.state, func.count()).where(WorkRow.ended_at.is_(None)).group_by(WorkRow.state)
+        with self._session() as session:
+            return dict(session.execute(query).all())
+
+    def stage_totals(self) -> dict[str, tuple[int, float]]:
+        """How often each stage was done, and its seconds in all."""
+        query = select(StageRow.stage, func.count(), func.sum(StageRow.seconds)).group_by(StageRow.stage)
+        with self._session() as session:
+            return {stage: (count, float(seconds)) for stage, count, seconds in session.execute(query)}
+
+    def enter(self, key: str, state: State) -> None:
+        """The key's work goes on in `state`."""
+        self._change(key, state=state, next_attempt_at=None)
+
+    def reported(self, key: str, *, archived: bool) -> bool:
+        """The key's objects are made and, with `archived`, in the archive.
+
+        False, and nothing changes, where it was decided meanwhile that they belong there after all.
+        """
+        now = time.time()
+        statement = (
+            update(WorkRow)
+            .where(WorkRow.key == key, WorkRow.archived.is_(archived))
+            .values(state="reported", error=None, next_attempt_at=None, ended_at=now, updated_at=now)
+            .returning(WorkRow.key)
+        )
+        with self._session.begin() as session:
+            return session.execute(statement).first() is not None
+
+    def refused(self, key: str, code: str, sentence: str, remedy: str) -> None:
+        """The key's images are not analysed, and why."""
+        self._change(
+            key,
+            state="refused",
+            code=code,
+            sentence=sentence,
+            remedy=remedy,
+            error=None,
+            next_attempt_at=None,
+            ended_at=time.time(),
+        )
+
+    def failing(self, key: str, error: str, retry_in_s: float | None) -> None:
+        """A fault; the work is tried again after `retry_in_s`, with None it ended so."""
+        now = time.time()
+        self._change(
+            key,
+            state="failing",
+            error=error,
+            failures=WorkRow.failures + 1,
+            turn=WorkRow.turn + 1,
+            next_attempt_at=now + retry_in_s if retry_in_s is not None else None,
+            ended_at=now if retry_in_s is None else None,
+        )
+
+    def reopen(self, key: str, plan: WorkPlan, folder: Path) -> None:
+        """An upload has come again, into another folder, after it failed or to be archived."""
+        self._change(
+            key,
+            plan=plan.to_json(),
+            upload_folder=str(folder),
+            state="queued",
+            turn=WorkRow.turn + 1,
+            ended_at=None,
+        )
+
+    def archive(self, key: str, orthanc_id: str | None = None) -> bool:
+        """The key's results belong into the archive from now on; False where they did before.
+
+        Where the work had ended it is queued anew (its result is not computed again).
+        """
+        values: dict[str, Any] = {"archived": True, "updated_at": time.time()}
+        if orthanc_id is not None:
+            values["orthanc_id"] = orthanc_id
+        wanted = update(WorkRow).where(WorkRow.key == key, WorkRow.archived.is_(False))
+        reopened = update(WorkRow).where(WorkRow.key == key, WorkRow.state == "reported")
+        with self._session.begin() as session:
+            if session.execute(wanted.values(**values).returning(WorkRow.key)).first() is None:
+                return False
+            session.execute(reopened.values(state="queued", turn=WorkRow.turn + 1, ended_at=None))
+        return True
+
+    def placed(self, key: str, orthanc_id: str) -> None:
+        """An upload's originals are in the archive, as this study of Orthanc's."""
+        self._change(key, orthanc_id=orthanc_id)
+
+    def withdraw(self, key: str) -> None:
+        """Take back a row that stands for no work any more (its study could not be examined, and now can)."""
+        with self._session.begin() as session:
+            session.execute(delete(WorkRow).where(WorkRow.key == key))
+
+    def record_seconds(self, key: str, seconds: dict[str, float]) -> None:
+        """Seconds of stages that are over; a repeated stage replaces what was known of it."""
+        with self._session.begin() as session:
+            for stage, value in seconds.items():
+                session.merge(StageRow(key=key, stage=stage, seconds=value))
+
+    def add_delivery(self, key: str, destination: str) -> None:
+        """A destination is to get the key's objects; nothing changes where that is known."""
+        with self._session.begin() as session:
+            if session.get(DeliveryRow, (key, destination)) is None:
+                session.add(DeliveryRow(key=key, destination=destination, state="queued"))
+
+    def delivered(self, key: str, destination: str, objects: int) -> None:
+        """The destination stored everything."""
+        self._change_delivery(
+            key,
+            destination,
+            state="delivered",
+            error=None,
+            next_attempt_at=None,
+            delivered_at=time.time(),
+            objects=objects,
+        )
+
+    def delivery_failing(self, key: str, destination: str, error: str, retry_in_s: float | None) -> None:
+        """The destination did not take everything; it is tried again after `retry_in_s`, with None not."""
+        again = time.time() + retry_in_s if retry_in_s is not None else None
+        self._change_delivery(key, destination, state="failing", error=error, next_attempt_at=again)
+
+    def delivery(self, key: str, destination: str) -> DeliveryRecord:
+        """One delivery. KeyError where there is none."""
+        with self._session() as session:
+            row = session.get(DeliveryRow, (key, destination))
+        if row is None:
+            raise KeyError(f"{key} to {destination}")
+        return delivery_record(row)
+
+    def undelivered(self) -> list[tuple[str, DeliveryRecord]]:
+        """(key, delivery) of every delivery that is not over."""
+        query = select(DeliveryRow).where(DeliveryRow.state != "delivered")
+        with self._session() as session:
+            return [(row.key, delivery_record(row)) for row in session.scalars(query)]
+
+    def add_objects(self, key: str, objects: Iterable[ObjectRecord]) -> None:
+        """The objects of a key; entered before any of them leaves, so that none of them ever makes work."""
+        with self._session.begin() as session:
+            for item in objects:
+                session.merge(ObjectRow(key=key, **{**asdict(item), "path": str(item.path)}))
+
+    def objects(self, key: str) -> list[ObjectRecord]:
+        """The objects of a key in their order."""
+        query = select(ObjectRow).where(ObjectRow.key == key).order_by(ObjectRow.number)
+        with self._session() as session:
+            return [object_record(row) for row in session.scalars(query)]
+
+    def own_series(self, series_uids: Iterable[str]) -> set[str]:
+        """Those of the series that this node made."""
+        query = select(ObjectRow.series_uid).where(ObjectRow.series_uid.in_(list(series_uids))).distinct()
+        with self._session() as session:
+            return set(session.scalars(query))
+
+    def beat(self, executor_id: str) -> None:
+        """The worker of this name lives."""
+        with self._session.begin() as session:
+            session.merge(WorkerRow(executor_id=executor_id, alive_at=time.time()))
+
+    def silent_workers(self, for_s: float) -> list[str]:
+        """Names of workers that have not said for so long that they live."""
+        query = select(WorkerRow.executor_id).where(WorkerRow.alive_at < time.time() - for_s)
+        with self._session() as session:
+            return list(session.scalars(query))
+
+    def forget_worker(self, executor_id: str) -> None:
+        """The worker's work was taken over; if it comes back it says so."""
+        with self._session.begin() as session:
+            session.execute(delete(WorkerRow).where(WorkerRow.executor_id == executor_id))
+
+    def _change(self, key: str, **values: Any) -> None:
+        statement = update(WorkRow).where(WorkRow.key == key).values(updated_at=time.time(), **values)
+        with self._session.begin() as session:
+            session.execute(statement)
+
+    def _change_delivery(self, key: str, destination: str, **values: Any) -> None:
+        statement = (
+            update(DeliveryRow)
+            .where(DeliveryRow.key == key, DeliveryRow.destination == destination)
+            .values(attempts=DeliveryRow.attempts + 1, **values)
+        )
+        with self._session.begin() as session:
+            session.execute(statement)
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: Any) -> None:
+        # Readers do not wait for the writer, and a committed row survives a kill at any moment.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

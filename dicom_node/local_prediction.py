@@ -1,0 +1,70 @@
+"""One answer about files of this machine, without server, archive or ledger."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dicom_node.data_folder import DataFolder
+from dicom_node.settings import Settings
+from dicom_node.uploads import Upload, receive_paths
+from inference.analyse import Analyser
+from inference.dicom_files import one_study, read_headers
+from inference.series import choose_series
+from inference.study_result import StudyResult
+
+Progress = Callable[[str, float], None]
+
+
+def find_bundle(settings: Settings, name_or_folder: str | None) -> Path:
+    """Folder of a bundle: a path to one, a name below `worker.bundles_folder`, or the active one for None.
+
+    Raises
+    ------
+    FileNotFoundError
+        Naming both places, if neither holds a bundle.
+    """
+    if name_or_folder is None:
+        return settings.bundle_folder
+    named = settings.worker.bundles_folder / name_or_folder
+    for folder in (Path(name_or_folder), named):
+        if (folder / "bundle.toml").is_file():
+            return folder
+    raise FileNotFoundError(f"no bundle.toml in {name_or_folder} or {named}")
+
+
+def predict_paths(
+    paths: Sequence[Path], settings: Settings, bundle_folder: Path, progress: Progress | None = None
+) -> StudyResult:
+    """The answer about one folder, ZIP, NIfTI volume or DICOM files.
+
+    Archives are unpacked below the data folder, and removed when the answer is there.
+
+    Raises
+    ------
+    inference.errors.Refusal
+        If there is nothing to analyse.
+    FileNotFoundError
+        If a path does not exist.
+    models.bundle.BundleError
+        If the bundle cannot be used.
+    """
+    uploads = DataFolder(settings.data_folder).uploads
+    uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=uploads) as folder:
+        upload = receive_paths(paths, settings.http, Path(folder))
+        return _analyse(upload, settings, bundle_folder, progress)
+
+
+def _analyse(
+    upload: Upload, settings: Settings, bundle_folder: Path, progress: Progress | None
+) -> StudyResult:
+    if upload.kind == "nifti":
+        analyser = Analyser(bundle_folder, device=settings.worker.device, threads=settings.worker.threads)
+        return analyser.analyse_nifti(upload.files[0], name=upload.name, progress=progress)
+    # Headers first: a study that is refused by them need not wait for the networks.
+    files = read_headers(upload.files)
+    choice = choose_series(one_study(files.headers))
+    analyser = Analyser(bundle_folder, device=settings.worker.device, threads=settings.worker.threads)
+    return analyser.analyse(files.series(choice), choice, progress=progress)

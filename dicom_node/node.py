@@ -1,0 +1,244 @@
+"""Everything of a running node, wired once from the settings."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.analysis import StudyAnalyser, load_analyser
+from dicom_node.archive_health import ArchiveHealth
+from dicom_node.data_folder import DataFolder, ExecutorLock
+from dicom_node.delivery import Delivery
+from dicom_node.durable import Durable
+from dicom_node.examination import Examiner, KeyMaker
+from dicom_node.intake import Intake
+from dicom_node.ledger import Ledger, WorkRecord
+from dicom_node.orthanc import Orthanc
+from dicom_node.settings import Settings
+from dicom_node.steps import StudySteps
+from dicom_node.upload_work import UploadWork
+from dicom_node.uploads import Upload
+from dicom_node.workers import Heartbeat
+from dicom_node.workflow import StudyWorkflows
+from inference.study_result import StudyResult
+
+logger = logging.getLogger(__name__)
+
+_WAIT_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class NodeHealth:
+    """What a person or a monitor asks of a running node.
+
+    `archive_problem` is None while Orthanc answers, else one sentence (nothing of a patient);
+    `archive_version` is Orthanc's own, "" until it answered once; `warnings` are sentences that stay true
+    while the node runs; `unfinished` counts studies under way or being retried, `failing` the latter.
+    """
+
+    ready: bool
+    archive_reachable: bool
+    archive_problem: str | None
+    archive_version: str
+    warnings: tuple[str, ...]
+    unfinished: int
+    failing: int
+    failing_deliveries: int
+
+
+class Node:
+    """A node: ledger, archive, networks, durable work and, unless `intake=False`, the archive's watch.
+
+    `analyser` is loaded from the settings' bundle in `start()` unless one is given.
+    """
+
+    def __init__(
+        self, settings: Settings, *, analyser: StudyAnalyser | None = None, intake: bool = True
+    ) -> None:
+        self.settings = settings
+        self.folder = DataFolder(settings.data_folder)
+        self.folder.create()
+        self._lock = ExecutorLock(self.folder, settings.worker.executor_id)
+        self.ledger = Ledger(settings.database() or self.folder.ledger_url)
+        self.orthanc = Orthanc(settings.orthanc)
+        self._archive_health = ArchiveHealth()
+        self._given_analyser = analyser
+        self._with_intake = intake
+        self._running: _Running | None = None
+
+    @property
+    def ready(self) -> bool:
+        """True from the end of `start()` to the beginning of `stop()`."""
+        return self._running is not None
+
+    @property
+    def analyser(self) -> StudyAnalyser:
+        """What computes; only while the node runs."""
+        return self._parts.analyser
+
+    def start(self) -> None:
+        """Load the networks, take up unfinished work, watch the archive. Blocks until ready.
+
+        Raises
+        ------
+        ExecutorTaken
+            If another process works under this name in this data folder.
+        models.bundle.BundleError
+            If the bundle is not what its manifest says.
+        """
+        self._lock.acquire()
+        analyser = self._given_analyser or load_analyser(self.settings)
+        if self._with_intake:
+            unfinished = self.ledger.unfinished()
+            self.folder.remove_orphans(
+                (record.key for record in unfinished),
+                (record.upload_folder for record in unfinished if record.upload_folder is not None),
+            )
+        self._running = self._wire(analyser)
+        self._running.start()
+        logger.info(
+            "node started", extra={"bundle": analyser.identity.name, "device": analyser.runtime.device}
+        )
+
+    def _wire(self, analyser: StudyAnalyser) -> _Running:
+        settings = self.settings
+        steps = StudySteps(
+            ledger=self.ledger,
+            orthanc=self.orthanc,
+            analyser=analyser,
+            folder=self.folder,
+            report_settings=settings.report,
+            networks=threading.Lock(),
+        )
+        executor_id = settings.worker.executor_id
+        durable = Durable(settings.database() or self.folder.workflows_url, executor_id)
+        workflows = StudyWorkflows(
+            durable=durable,
+            steps=steps,
+            delivery=Delivery(self.ledger, self.orthanc, self.folder, settings.calling_aet),
+            worker=settings.worker,
+            destinations=settings.destinations,
+            images_changed=self._examine_again,
+        )
+        keys = KeyMaker(analyser, settings.report)
+        examiner = Examiner(self.orthanc, self.ledger, keys, workflows)
+        intake = (
+            Intake(settings.intake, self.orthanc, self.ledger.memory, examiner, self._archive_health)
+            if self._with_intake
+            else None
+        )
+        uploads = UploadWork(self.ledger, keys, workflows)
+        heartbeat = Heartbeat(self.ledger, durable, executor_id, workflows.resume)
+        return _Running(analyser, steps, workflows, examiner, intake, uploads, heartbeat)
+
+    def stop(self) -> None:
+        """Stop; unfinished work is taken up at the next start."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.stop()
+        self._lock.release()
+        self.ledger.close()
+
+    def health(self) -> NodeHealth:
+        """How the node is."""
+        backlog = self.ledger.backlog()
+        warning = self._archive_health.warning
+        return NodeHealth(
+            ready=self.ready,
+            archive_reachable=self._archive_health.problem is None,
+            archive_problem=self._archive_health.problem,
+            archive_version=self._archive_health.version,
+            warnings=(warning,) if warning is not None else (),
+            unfinished=sum(backlog.values()),
+            failing=backlog.get("failing", 0),
+            failing_deliveries=sum(
+                1 for _, delivery in self.ledger.undelivered() if delivery.state == "failing"
+            ),
+        )
+
+    def hint(self, orthanc_study_id: str) -> None:
+        """A study may be complete (from the plug-in); returns at once. Lost while the node does not run."""
+        running = self._running
+        if running is not None and running.intake is not None:
+            running.intake.hint(orthanc_study_id)
+
+    def submit_upload(self, upload: Upload, *, archive: bool) -> str:
+        """Start work on an upload and return its key; the node owns (and removes) its folder from now on.
+
+        Never raises a Refusal: an upload without a series to analyse gives a row that ended as refused.
+        """
+        return self._parts.uploads.submit(upload, archive=archive)
+
+    def wait(self, key: str, timeout_s: float) -> WorkRecord:
+        """The row of `key` when it ended (reported, refused, an upload also failed), or at the timeout.
+
+        Raises
+        ------
+        KeyError
+            If the key is unknown.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            record = self.ledger.known(key)
+            if record.ended or time.monotonic() >= deadline:
+                return record
+            time.sleep(_WAIT_POLL_S)
+
+    def result(self, key: str) -> StudyResult:
+        """The stored answer. KeyError where there is none (not ended, refused)."""
+        return self._parts.steps.result(key)
+
+    def objects(self, key: str) -> list[Path]:
+        """Files of the stored DICOM objects, the structured report first; empty for a NIfTI upload."""
+        return [item.path for item in self.ledger.objects(key)]
+
+    def rerun(self, key: str) -> str:
+        """Do the study of `key` once more (attempt + 1) and return the new key.
+
+        Raises
+        ------
+        KeyError
+            If the key is unknown.
+        ArchiveError
+            If the study is not in the archive.
+        """
+        return self._parts.examiner.again(self.ledger.known(key))
+
+    def _examine_again(self, orthanc_id: str) -> None:
+        """A study changed under our hands: it is examined now, or by the process that has the intake."""
+        self.ledger.memory.forget([orthanc_id])
+        self.hint(orthanc_id)
+
+    @property
+    def _parts(self) -> _Running:
+        if self._running is None:
+            raise RuntimeError("the node is not running")
+        return self._running
+
+
+@dataclass(frozen=True)
+class _Running:
+    """The parts of a node that exist only while it runs."""
+
+    analyser: StudyAnalyser
+    steps: StudySteps
+    workflows: StudyWorkflows
+    examiner: Examiner
+    intake: Intake | None
+    uploads: UploadWork
+    heartbeat: Heartbeat
+
+    def start(self) -> None:
+        self.workflows.start()
+        self.heartbeat.start()
+        if self.intake is not None:
+            self.intake.start()
+
+    def stop(self) -> None:
+        if self.intake is not None:
+            self.intake.stop()
+        self.heartbeat.stop()
+        self.workflows.durable.stop()

@@ -1,0 +1,240 @@
+"""What is done for one study, step by step: fetch, analyse, report, store.
+
+Each step can be done again after a crash at any moment and then finds what was done: results and objects are
+files that are written whole and once. A step raises `Refusal` or `ImagesChanged` where the study is not to be
+analysed, and anything else where it is worth trying again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from dicom_node.analysis import StudyAnalyser
+from dicom_node.data_folder import DataFolder, write_once
+from dicom_node.errors import ArchiveMissing, NodeError
+from dicom_node.ledger import Ledger, ObjectRecord, WorkRecord
+from dicom_node.orthanc import Orthanc
+from dicom_node.plan import PlannedInstance, WorkPlan
+from dicom_node.settings import ReportSettings
+from inference.dicom_files import files_below, read_header
+from inference.errors import Refusal
+from inference.pixels import FrameRequest, decode_request
+from inference.study_result import SliceReference, StudyResult
+from structured_report import (
+    KeySliceImages,
+    PredecessorDocument,
+    ReportContext,
+    ReportObject,
+    build_objects,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class ImagesChanged(NodeError):  # noqa: N818 - as the rest of its tree
+    """The images that were to be analysed are no longer in the archive as they were."""
+
+    code = "images_changed"
+    sentence = "The images that were to be analysed are no longer in the archive as they were received."
+    remedy = "Nothing needs to be done if other images replaced them: those have an entry of their own."
+
+
+class UnreadableKeySlice(NodeError):  # noqa: N818 - as the rest of its tree
+    """A slice that was analysed cannot be decoded once more."""
+
+
+@dataclass(frozen=True)
+class StudySteps:
+    """The steps, and what they work with.
+
+    `networks` is held while the networks compute: one study at a time, while the next is fetched.
+    """
+
+    ledger: Ledger
+    orthanc: Orthanc
+    analyser: StudyAnalyser
+    folder: DataFolder
+    report_settings: ReportSettings
+    networks: threading.Lock
+
+    def fetch(self, key: str) -> None:
+        """Bring the files of the chosen series onto this machine, each checked against its checksum.
+
+        Raises
+        ------
+        ImagesChanged
+            If an instance is gone, or is not what it was when the series was chosen.
+        """
+        record = self.ledger.known(key)
+        if "queue" not in record.seconds:
+            self.ledger.record_seconds(key, {"queue": time.time() - record.created_at.timestamp()})
+        if record.source == "upload" or self.folder.result_file(key).exists():
+            return
+        started = time.monotonic()
+        target = self.folder.work(key)
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        plan = self.ledger.plan(key)
+        for instance, path in zip(plan.instances, self._paths(record, plan), strict=True):
+            self._fetch_one(instance, path)
+        self.ledger.record_seconds(key, {"fetch": time.monotonic() - started})
+        logger.info("fetched", extra={"instances": len(plan.instances)})
+
+    def _fetch_one(self, instance: PlannedInstance, path: Path) -> None:
+        try:
+            md5 = self.orthanc.fetch_instance(instance.locator, path)
+        except ArchiveMissing as error:
+            raise ImagesChanged(ImagesChanged.sentence) from error
+        if md5 != instance.md5:
+            raise ImagesChanged(ImagesChanged.sentence)
+
+    def analyse(self, key: str) -> None:
+        """Make the answer and store it, once under its key."""
+        file = self.folder.result_file(key)
+        if file.exists():
+            return
+        record, plan = self.ledger.known(key), self.ledger.plan(key)
+        paths = self._paths(record, plan)
+        started = time.monotonic()
+        try:
+            with self.networks:
+                if record.upload_name:
+                    result = self.analyser.analyse_nifti(paths[0], name=record.upload_name)
+                    result = replace(result, key=key)
+                else:
+                    result = self.analyser.analyse(paths, plan.choice, key=key)
+        except Refusal:
+            self.ledger.record_seconds(key, {"analyse": time.monotonic() - started})
+            raise
+        write_once(file, json.dumps(result.to_json(), ensure_ascii=False).encode())
+        self.ledger.record_seconds(key, result.seconds)
+        logger.info("analysed", extra={"seconds": round(sum(result.seconds.values()), 3)})
+
+    def report(self, key: str) -> None:
+        """Make the DICOM objects and enter them in the ledger; a NIfTI volume has none."""
+        record, plan = self.ledger.known(key), self.ledger.plan(key)
+        if record.upload_name or self.ledger.objects(key):
+            return
+        started = time.monotonic()
+        result = self.result(key)
+        paths = dict(
+            zip((item.sop_instance_uid for item in plan.instances), self._paths(record, plan), strict=True)
+        )
+        context = ReportContext(
+            installation_uid=self.folder.installation_uid(),
+            timezone=self.report_settings.timezone,
+            predecessor=self._predecessor(record),
+        )
+        objects = build_objects(
+            result, _headers(result, paths), _key_slices(result.key_slices, paths), context
+        )
+        records = [self._keep(key, number, item) for number, item in enumerate(objects)]
+        self.ledger.add_objects(key, records)
+        self.ledger.record_seconds(key, {"report": time.monotonic() - started})
+        logger.info("report made", extra={"objects": len(records)})
+
+    def _keep(self, key: str, number: int, item: ReportObject) -> ObjectRecord:
+        path = self.folder.results(key) / ("sr.dcm" if item.kind == "sr" else f"key-{number}.dcm")
+        write_once(path, item.to_bytes())
+        return ObjectRecord(
+            sop_instance_uid=item.sop_instance_uid,
+            sop_class_uid=str(item.dataset.SOPClassUID),
+            series_uid=item.series_uid,
+            study_uid=str(item.dataset.StudyInstanceUID),
+            kind=item.kind,
+            number=number,
+            path=path,
+        )
+
+    def store(self, key: str) -> None:
+        """Put the objects, an upload's originals before them, into the archive if they belong there."""
+        record = self.ledger.known(key)
+        if not record.archived:
+            return
+        started = time.monotonic()
+        if record.upload_folder is not None:
+            self.store_originals(key, record.upload_folder)
+        for item in self.ledger.objects(key):
+            self.orthanc.store(item.path.read_bytes())
+        self.ledger.record_seconds(key, {"store": time.monotonic() - started})
+        logger.info("stored in the archive")
+
+    def store_originals(self, key: str, folder: Path) -> None:
+        """Put every DICOM instance of an upload into the archive."""
+        for file in files_below(folder):
+            header = read_header(file)
+            if header is not None and not header.is_directory:
+                self.orthanc.store(file.read_bytes())
+        self.ledger.placed(key, self.orthanc.study_id(self.ledger.known(key).study_uid))
+
+    def clean(self, key: str) -> None:
+        """Remove the files that the study's work needed, an upload's among them."""
+        record = self.ledger.known(key)
+        shutil.rmtree(self.folder.work(key), ignore_errors=True)
+        if record.upload_folder is not None:
+            shutil.rmtree(record.upload_folder, ignore_errors=True)
+
+    def result(self, key: str) -> StudyResult:
+        """The stored answer. KeyError where there is none."""
+        file = self.folder.result_file(key)
+        if not file.exists():
+            raise KeyError(key)
+        return StudyResult.from_json(json.loads(file.read_bytes()))
+
+    def _paths(self, record: WorkRecord, plan: WorkPlan) -> list[Path]:
+        """Where the file of each planned instance is, or is to be."""
+        if record.source == "upload":
+            return [Path(instance.locator) for instance in plan.instances]
+        folder = self.folder.work(record.key)
+        return [folder / f"{number:05}.dcm" for number in range(len(plan.instances))]
+
+    def _predecessor(self, record: WorkRecord) -> PredecessorDocument | None:
+        """The last report about the same study that this one succeeds."""
+        key = record.predecessor
+        while key is not None:
+            for item in self.ledger.objects(key):
+                if item.kind == "sr":
+                    return PredecessorDocument(
+                        study_uid=item.study_uid,
+                        series_uid=item.series_uid,
+                        sop_instance_uid=item.sop_instance_uid,
+                        sop_class_uid=item.sop_class_uid,
+                    )
+            earlier = self.ledger.work(key)
+            key = earlier.predecessor if earlier is not None else None
+        return None
+
+
+def _headers(result: StudyResult, paths: dict[str, Path]) -> list[Dataset]:
+    """Headers of the analysed instances in slice order."""
+    return [
+        dcmread(paths[uid], stop_before_pixels=True, force=True) for uid in result.image_sop_instance_uids
+    ]
+
+
+def _key_slices(references: Sequence[SliceReference], paths: dict[str, Path]) -> KeySliceImages:
+    """The pixels of the key slices, which alone are decoded once more."""
+    voxels: dict[int, NDArray[np.int16]] = {}
+    spacing = (1.0, 1.0)
+    for reference in references:
+        path = paths[reference.sop_instance_uid]
+        index = (reference.frame_number or 1) - 1
+        decoded = decode_request(FrameRequest(path, (index,)))
+        header = read_header(path)
+        frame = decoded.frames[0]
+        if frame is None or header is None:
+            raise UnreadableKeySlice(f"slice {reference.index} could not be read again: {decoded.problem}")
+        voxels[reference.index] = np.rint(frame).astype(np.int16)
+        spacing = header.planes[index].pixel_spacing_mm
+    return KeySliceImages(voxels, spacing)

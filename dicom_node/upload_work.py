@@ -1,0 +1,128 @@
+"""Work that an upload makes: the choice of a series and the key, or a row that says why it is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.examination import KeyMaker, WorkQueue, refuse
+from dicom_node.ledger import Ledger, NewWork, WorkRecord
+from dicom_node.log import work_on
+from dicom_node.plan import PlannedInstance, WorkPlan
+from dicom_node.uploads import Upload
+from inference.dicom_files import one_study, read_headers
+from inference.errors import Refusal, SeriesRefusal
+from inference.series import choose_series
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UploadWork:
+    """Enters uploads; from then on their folders are the node's to remove."""
+
+    ledger: Ledger
+    keys: KeyMaker
+    queue: WorkQueue
+
+    def submit(self, upload: Upload, *, archive: bool) -> str:
+        """Enter an upload and return its key; the same images are not analysed twice."""
+        study_uid = ""
+        try:
+            if upload.kind == "nifti":
+                plan = _nifti_plan(upload)
+            else:
+                found = read_headers(upload.files)
+                headers = one_study(found.headers)
+                study_uid = headers[0].study_uid
+                choice = choose_series(headers)
+                plan = WorkPlan(
+                    study_uid=choice.study_uid,
+                    series_uid=choice.series_uid,
+                    instances=tuple(
+                        PlannedInstance(uid, str(found.paths[uid].resolve()), _md5(found.paths[uid]))
+                        for uid in choice.sop_instance_uids
+                    ),
+                    decisions=choice.decisions,
+                    warnings=choice.warnings,
+                )
+        except Refusal as refusal:
+            return self._refuse(upload, study_uid, refusal)
+        except BaseException:
+            shutil.rmtree(upload.folder, ignore_errors=True)
+            raise
+        # A NIfTI volume is no DICOM: there is nothing of it to archive.
+        return self._enter(upload, plan, archive=archive and upload.kind == "dicom")
+
+    def _enter(self, upload: Upload, plan: WorkPlan, *, archive: bool) -> str:
+        key = self.keys.key(plan).hex
+        latest = self.ledger.latest(plan.study_uid) if archive else None
+        work = NewWork(
+            key=key,
+            source="upload",
+            plan=plan,
+            archived=archive,
+            images=plan.images,
+            upload_folder=upload.folder.resolve(),
+            upload_name=upload.name if upload.kind == "nifti" else "",
+            predecessor=latest.key if latest is not None else None,
+        )
+        with work_on(key):
+            if self.ledger.add(work):
+                logger.info("upload queued", extra={"instances": len(plan.instances)})
+                self.queue.enqueue_study(key)
+            else:
+                self._again(self.ledger.known(key), upload, plan, archive=archive)
+        return key
+
+    def _again(self, record: WorkRecord, upload: Upload, plan: WorkPlan, *, archive: bool) -> None:
+        """The same images have come before."""
+        if record.ended and record.state == "failing":
+            self._reopen(record, upload, plan)
+            if archive:
+                self.ledger.archive(record.key)
+        elif archive and not record.archived and record.state != "refused":
+            if record.ended:
+                self._reopen(record, upload, plan)
+            else:
+                shutil.rmtree(upload.folder, ignore_errors=True)
+            self.ledger.archive(record.key)
+        else:
+            shutil.rmtree(upload.folder, ignore_errors=True)
+            return
+        self.queue.enqueue_study(record.key)
+
+    def _reopen(self, record: WorkRecord, upload: Upload, plan: WorkPlan) -> None:
+        self.ledger.reopen(record.key, plan, upload.folder.resolve())
+
+    def _refuse(self, upload: Upload, study_uid: str, refusal: Refusal) -> str:
+        shutil.rmtree(upload.folder, ignore_errors=True)
+        decisions = refusal.decisions if isinstance(refusal, SeriesRefusal) else ()
+        plan = WorkPlan(study_uid=study_uid, series_uid="", instances=(), decisions=decisions)
+        # Nothing was computed that could be shared: each refused upload has a row of its own.
+        key = self.keys.refusal_key(study_uid, f"{refusal.code.value} {uuid.uuid4().hex}").hex
+        work = NewWork(key=key, source="upload", plan=plan, archived=False, images=refusal.code.value)
+        with work_on(key):
+            self.ledger.add(work)
+            refuse(self.ledger, key, refusal)
+        return key
+
+
+def _nifti_plan(upload: Upload) -> WorkPlan:
+    file = upload.files[0].resolve()
+    return WorkPlan(
+        study_uid=f"nifti_{upload.name}",
+        series_uid=f"nifti_{upload.name}_series",
+        instances=(PlannedInstance("", str(file), _md5(file)),),
+        decisions=(),
+    )
+
+
+def _md5(file: Path) -> str:
+    """As the archive records it, so that the same bytes make the same key there."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

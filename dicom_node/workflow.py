@@ -1,0 +1,246 @@
+"""The path of one study: fetch, analyse, report, store, then a delivery of its own for each destination.
+
+A refusal is a normal end. A fault ends the durable run and enters the next one with a growing delay, so that
+what waits for a retry holds no place in the queue and no other study up; results that exist are not made
+again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dicom_node.delivery import Delivery, pause_s
+from dicom_node.durable import Durable, Outcome
+from dicom_node.errors import describe_fault
+from dicom_node.ledger import Ledger, WorkRecord
+from dicom_node.ledger_records import NOT_EXAMINED, State
+from dicom_node.log import work_on
+from dicom_node.settings import DestinationSettings, WorkerSettings
+from dicom_node.steps import ImagesChanged, StudySteps
+from inference.errors import Refusal
+
+logger = logging.getLogger(__name__)
+
+STUDIES = "studies"
+UPLOAD_ATTEMPTS = 3
+"""Runs of an upload that is not archived: somebody waits for its answer, and its files must not stay."""
+UPLOAD_PAUSE_S = 1.0
+ASSOCIATIONS = 2
+"""Deliveries to one destination at once: the originals of one study do not hold up the report of the next."""
+
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class StudyWorkflows:
+    """Durable work on studies and deliveries.
+
+    `images_changed` is called with Orthanc's identifier of a study that changed before it was fetched, so
+    that it is examined again.
+    """
+
+    durable: Durable
+    steps: StudySteps
+    delivery: Delivery
+    worker: WorkerSettings
+    destinations: tuple[DestinationSettings, ...]
+    images_changed: Callable[[str], None]
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self.steps.ledger
+
+    def start(self) -> None:
+        """Take up what was under way, and enter anew what stands in the ledger only."""
+        queues = {STUDIES: self.worker.concurrency}
+        queues.update({_queue_of(item.name): ASSOCIATIONS for item in self.destinations})
+        self.durable.start({"study": self._study, "delivery": self._deliver}, queues, _POLL_S)
+        self.resume()
+
+    def enqueue_study(self, key: str) -> None:
+        """Do what is left to do for a key."""
+        turn = self._ledger.known(key).turn
+        self.durable.enqueue(STUDIES, "study", _run_id(key, turn), key)
+
+    def enqueue_originals(self, key: str) -> None:
+        """Deliver the originals of a refused study to the destinations that want originals."""
+        self._enqueue_deliveries(key, self._destinations_of(key, refused=True))
+
+    def _study(self, key: str) -> None:
+        """The durable run for one key."""
+        with work_on(key):
+            archived = False
+            path: tuple[tuple[str, State, Callable[[str], None]], ...] = (
+                ("fetch", "fetching", self.steps.fetch),
+                ("analyse", "analysing", self.steps.analyse),
+                ("report", "reporting", self.steps.report),
+            )
+            for name, state, function in path:
+                if not self._done(key, self.durable.step(name, self._attempt, key, state, function)):
+                    return
+            while True:
+                stored = self.durable.step("store", self._attempt_store, key)
+                if not self._done(key, stored):
+                    return
+                archived = bool(stored["archived"])
+                ended = self.durable.step("end", self._end_reported, key, archived)
+                if ended["ended"]:
+                    break
+            self._enqueue_deliveries(key, ended["destinations"])
+
+    def _done(self, key: str, outcome: Outcome) -> bool:
+        """Whether the run goes on after a step; if not, it is ended or entered again."""
+        if "refused" in outcome:
+            ended = self.durable.step("end", self._end_refused, key, outcome["refused"])
+            self._enqueue_deliveries(key, ended["destinations"])
+            return False
+        if "fault" in outcome:
+            retry = self.durable.step("retry", self._plan_retry, key, outcome["fault"])
+            if "turn" in retry:
+                self.durable.enqueue(
+                    STUDIES, "study", _run_id(key, retry["turn"]), key, delay_s=retry["pause_s"]
+                )
+            return False
+        return True
+
+    def _attempt(self, key: str, state: State, function: Callable[[str], None]) -> Outcome:
+        """One step; whatever it meets becomes words that can be recorded."""
+        with work_on(key):
+            try:
+                self._ledger.enter(key, state)
+                function(key)
+            except Refusal as refusal:
+                return {"refused": [refusal.code.value, refusal.sentence, refusal.remedy]}
+            except ImagesChanged as changed:
+                return {"refused": [changed.code, changed.sentence, changed.remedy]}
+            except Exception as error:  # a fault of any kind is to be seen in the ledger and retried
+                logger.warning("failed while %s", state, exc_info=True)
+                return {"fault": describe_fault(error)}
+            return {}
+
+    def _attempt_store(self, key: str) -> Outcome:
+        archived = self._ledger.known(key).archived
+        if not archived:
+            return {"archived": False}
+        return {**self._attempt(key, "storing", self.steps.store), "archived": True}
+
+    def _end_reported(self, key: str, archived: bool) -> Outcome:
+        # Files go first: an upload's are gone when its answer is out.
+        if self._ledger.known(key).archived == archived:
+            self.steps.clean(key)
+        if not self._ledger.reported(key, archived=archived):
+            return {"ended": False}
+        with work_on(key):
+            logger.info("reported")
+        names = self._destinations_of(key, refused=False) if archived else []
+        return {"ended": True, "destinations": names}
+
+    def _end_refused(self, key: str, refusal: list[str]) -> Outcome:
+        self.steps.clean(key)
+        code, sentence, remedy = refusal
+        self._ledger.refused(key, code, sentence, remedy)
+        with work_on(key):
+            logger.info("refused", extra={"code": code})
+        record = self._ledger.known(key)
+        if code == ImagesChanged.code:
+            if record.orthanc_id is not None:
+                self.images_changed(record.orthanc_id)
+            return {"destinations": []}
+        return {"destinations": self._destinations_of(key, refused=True) if record.archived else []}
+
+    def _plan_retry(self, key: str, fault: str) -> Outcome:
+        record = self._ledger.known(key)
+        failures = record.failures + 1
+        if record.source == "upload" and not record.archived:
+            if failures >= UPLOAD_ATTEMPTS:
+                self.steps.clean(key)
+                self._ledger.failing(key, fault, None)
+                return {}
+            pause = UPLOAD_PAUSE_S
+        else:
+            pause = pause_s(failures, self.worker.retry_first_s, self.worker.retry_longest_s)
+        self._ledger.failing(key, fault, pause)
+        return {"turn": self._ledger.known(key).turn, "pause_s": pause}
+
+    def _destinations_of(self, key: str, *, refused: bool) -> list[str]:
+        """Enter the deliveries that a key makes, and return their destinations."""
+        wanted = [item.name for item in self.destinations if item.forward_originals or not refused]
+        if not refused and not self._ledger.objects(key):
+            wanted = [item.name for item in self.destinations if item.forward_originals]
+        for name in wanted:
+            self._ledger.add_delivery(key, name)
+        return wanted
+
+    def _enqueue_deliveries(self, key: str, destinations: Iterable[str]) -> None:
+        for name in destinations:
+            self.durable.enqueue(_queue_of(name), "delivery", _delivery_id(key, name, 0), key, name)
+
+    def _deliver(self, key: str, name: str) -> None:
+        """The durable run of one delivery; a destination that is away is tried for ever."""
+        with work_on(key):
+            outcome = self.durable.step("send", self._attempt_delivery, key, name)
+            if "turn" in outcome:
+                run = _delivery_id(key, name, outcome["turn"])
+                self.durable.enqueue(_queue_of(name), "delivery", run, key, name, delay_s=outcome["pause_s"])
+
+    def _attempt_delivery(self, key: str, name: str) -> Outcome:
+        destination = next((item for item in self.destinations if item.name == name), None)
+        if destination is None:
+            self._ledger.delivery_failing(key, name, "the destination is no longer in the settings", None)
+            return {}
+        with work_on(key):
+            try:
+                self.delivery.send(key, destination)
+            except Exception as error:  # noqa: BLE001 - as in _attempt
+                fault = describe_fault(error)
+                logger.warning("not delivered", extra={"destination": name, "fault": fault})
+            else:
+                return {}
+        attempts = self._ledger.delivery(key, name).attempts + 1
+        pause = pause_s(attempts, destination.retry_first_s, destination.retry_longest_s)
+        self._ledger.delivery_failing(key, name, fault, pause)
+        return {"turn": attempts, "pause_s": pause}
+
+    def resume(self) -> None:
+        """Enter what the ledger knows as unfinished and the store of workflows does not have under way.
+
+        At the start, and now and then: a run may end on a fault of the databases themselves.
+        """
+        for record in self._ledger.unfinished():
+            if record.images != NOT_EXAMINED:
+                self._resume_study(record)
+        configured = {item.name for item in self.destinations}
+        for key, delivery in self._ledger.undelivered():
+            if delivery.destination not in configured:
+                continue
+            run = _delivery_id(key, delivery.destination, delivery.attempts)
+            if self.durable.is_active(run) is None:
+                self.durable.enqueue(
+                    _queue_of(delivery.destination), "delivery", run, key, delivery.destination
+                )
+
+    def _resume_study(self, record: WorkRecord) -> None:
+        active = self.durable.is_active(_run_id(record.key, record.turn))
+        if active:
+            return
+        if active is False:
+            now = self._ledger.known(record.key)
+            if now.ended or now.turn != record.turn:
+                return
+            self._ledger.failing(record.key, "the run ended without a result", 0)
+        self.enqueue_study(record.key)
+
+
+def _queue_of(destination: str) -> str:
+    return f"deliver-{destination}"
+
+
+def _run_id(key: str, turn: int) -> str:
+    """Id of the durable run: the key itself, and a number from the second run on."""
+    return key if turn == 0 else f"{key}.{turn}"
+
+
+def _delivery_id(key: str, destination: str, turn: int) -> str:
+    return _run_id(f"{key}:{destination}", turn)

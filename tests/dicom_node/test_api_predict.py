@@ -1,0 +1,352 @@
+"""`POST /predict` and `/predict_nifti` over a real server: keys, types and statuses of the contract."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nibabel
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from dicom_node.node import Node
+from dicom_node.settings import HttpSettings, OrthancSettings, Settings, WorkerSettings
+from tests.dicom_node.conftest import Site, eventually, instances_of, next_free_port
+from tests.dicom_node.http_server import served, zipped
+from tests.dicom_node.stand_in import StandInAnalyser
+from tests.dicom_node.studies import PATIENT, as_modality, study_uid, write_chest, write_scout
+
+SR = "1.2.840.10008.5.1.4.1.1.88.34"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+KEYS = {
+    "study_uid",
+    "series_uid",
+    "probability_of_pathology",
+    "pathology",
+    "most_dangerous_pathology_type",
+    "processing_status",
+    "time_of_processing",
+}
+LIMIT = 3 << 20
+
+
+@pytest.fixture
+def analyser() -> StandInAnalyser:
+    return StandInAnalyser()
+
+
+@pytest.fixture
+def node(tmp_path: Path, analyser: StandInAnalyser) -> Iterator[Node]:
+    """A node without archive and intake: uploads alone."""
+    settings = Settings(
+        data_folder=tmp_path / "node",
+        http=HttpSettings(max_upload_bytes=LIMIT, predict_timeout_s=20),
+        orthanc=OrthancSettings(url=f"http://127.0.0.1:{next_free_port()}"),
+        worker=WorkerSettings(),
+    )
+    node = Node(settings, analyser=analyser, intake=False)
+    node.start()
+    yield node
+    analyser.gate.set()
+    node.stop()
+
+
+@pytest.fixture
+def url(node: Node) -> Iterator[str]:
+    with served(node, next_free_port()) as url:
+        yield url
+
+
+def post(
+    url: str, data: bytes, path: str = "/predict", name: str = "study.zip", **options: Any
+) -> httpx.Response:
+    return httpx.post(f"{url}{path}", files={"file": (name, data)}, timeout=60, **options)
+
+
+def assert_failure(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The failure column of the contract: exactly these keys, these values."""
+    answer: dict[str, Any] = response.json()
+    assert response.status_code == status, answer
+    assert set(answer) == KEYS | {"error"}
+    assert answer["study_uid"] == answer["series_uid"] == ""
+    assert answer["probability_of_pathology"] is None
+    assert answer["pathology"] is None
+    assert answer["most_dangerous_pathology_type"] is None
+    assert answer["processing_status"] == "Failure"
+    assert type(answer["time_of_processing"]) is float
+    assert answer["error"].startswith(f"{code}: ")
+    assert len(answer["error"]) > len(code) + 10
+    return answer
+
+
+def uploads_left(node: Node) -> list[Path]:
+    return list(node.folder.uploads.iterdir())
+
+
+def test_success_has_exactly_the_keys_and_types(node: Node, url: str, tmp_path: Path) -> None:
+    files = write_chest(tmp_path, "a")
+    response = post(url, zipped(files))
+    answer = response.json()
+    assert response.status_code == 200, answer
+    assert set(answer) == KEYS
+    assert answer["study_uid"] == study_uid("a")
+    assert answer["series_uid"] == str(dcmread(files[0]).SeriesInstanceUID)
+    assert type(answer["probability_of_pathology"]) is float
+    assert answer["pathology"] == 1
+    assert type(answer["pathology"]) is int
+    assert answer["most_dangerous_pathology_type"] == "Lung nodule"
+    assert answer["processing_status"] == "Success"
+    assert type(answer["time_of_processing"]) is float
+    assert 0 < answer["time_of_processing"] < 60
+    assert "not for diagnosis" in response.headers["x-demonstration"]
+    assert uploads_left(node) == []
+
+
+def test_same_upload_again_is_answered_from_the_stored_result(
+    url: str, analyser: StandInAnalyser, node: Node, tmp_path: Path
+) -> None:
+    data = zipped(write_chest(tmp_path, "a"))
+    first, second = post(url, data).json(), post(url, data).json()
+    assert len(analyser.calls) == 1
+    assert {**first, "time_of_processing": 0} == {**second, "time_of_processing": 0}
+    assert uploads_left(node) == []
+
+
+def test_details_are_there_when_asked_for(url: str, tmp_path: Path) -> None:
+    files = [*write_chest(tmp_path, "a"), *write_scout(tmp_path, "a")]
+    answer = post(url, zipped(files), params={"details": "true"}).json()
+    assert set(answer) == KEYS | {"details"}
+    details = answer["details"]
+    assert details["member_scores"] == {"stand-in": {"Lung nodule": 0.9}}
+    assert set(details["fusion"]) == {"columns", "contributions"}
+    assert "read" in details["seconds"]
+    assert "not for diagnosis" in details["notice"]
+    chosen = {item["chosen"]: item for item in details["series"]}
+    assert chosen[True]["instances"] == 24
+    assert chosen[False]["sentence"]
+
+
+def test_zip_is_given_when_accepted(url: str, tmp_path: Path) -> None:
+    files = write_chest(tmp_path, "a")
+    response = post(url, zipped(files), headers={"Accept": "application/zip"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        names = archive.namelist()
+        report = dcmread(io.BytesIO(archive.read(names[0])))
+        image = dcmread(io.BytesIO(archive.read(names[1])))
+    assert report.SOPClassUID == SR
+    assert report.StudyInstanceUID == study_uid("a")
+    assert image.Modality == "OT" or "SECONDARY" in image.ImageType
+    assert report.PatientID == PATIENT.patient_id
+
+
+def test_what_is_no_zip_is_400(node: Node, url: str) -> None:
+    for data, word in [(b"", "empty"), (b"no zip at all", "ZIP"), (b"7z\xbc\xaf\x27\x1c123456", "7z")]:
+        answer = assert_failure(post(url, data), 400, "not_a_zip")
+        assert word in answer["error"]
+    assert uploads_left(node) == []
+
+
+def test_missing_field_is_400_in_the_same_shape(node: Node, url: str) -> None:
+    multipart = {"Content-Type": "multipart/form-data"}
+    requests: list[dict[str, Any]] = [
+        {"files": {"other": ("a.zip", b"PK")}},
+        {"data": {"field": "value"}},
+        {"content": b"PK\x03\x04", "headers": {"Content-Type": "application/zip"}},
+        {"content": b"--x\r\nbroken", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+        {"content": b"", "headers": multipart},
+        {},
+    ]
+    for request in requests:
+        answer = assert_failure(httpx.post(f"{url}/predict", **request), 400, "not_a_zip")
+        assert "'file'" in answer["error"]
+        assert_failure(httpx.post(f"{url}/predict_nifti", **request), 400, "not_a_nifti")
+    assert uploads_left(node) == []
+
+
+def test_wrong_query_is_400_in_the_same_shape(url: str) -> None:
+    answer = assert_failure(post(url, b"", params={"details": "geheim"}), 400, "invalid_request")
+    assert "details" in answer["error"]
+    assert "geheim" not in answer["error"]
+
+
+def test_too_large_is_413_while_receiving(node: Node, url: str) -> None:
+    """Announced or not, the body is not kept beyond the cap."""
+    assert_failure(post(url, bytes(LIMIT + 1)), 413, "too_large")
+
+    def unannounced() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(20):
+            yield bytes(1 << 20)
+
+    response = httpx.post(
+        f"{url}/predict",
+        content=unannounced(),
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+        timeout=60,
+    )
+    assert_failure(response, 413, "too_large")
+    assert uploads_left(node) == []
+
+
+def test_who_still_sends_sees_the_error_too(node: Node, url: str) -> None:
+    """A large body behind a header that is wrong: the answer comes, not a broken connection."""
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "multipart/form-data; boundary=y"}):
+        response = httpx.post(f"{url}/predict", content=bytes(LIMIT - 1), headers=headers, timeout=60)
+        assert_failure(response, 400, "not_a_zip")
+    assert uploads_left(node) == []
+
+
+def test_refusals_are_422_with_their_code(node: Node, url: str, tmp_path: Path) -> None:
+    text = tmp_path / "readme.txt"
+    text.write_text("no DICOM")
+    assert_failure(post(url, zipped([text])), 422, "not_dicom")
+    assert_failure(post(url, zipped(write_scout(tmp_path, "scout"))), 422, "no_ct_series")
+    magnetic = [as_modality(file, "MR", "1.2.840.10008.5.1.4.1.1.4") for file in write_chest(tmp_path, "mr")]
+    assert_failure(post(url, zipped(magnetic)), 422, "no_ct_series")
+    two = [*write_chest(tmp_path, "one"), *write_chest(tmp_path, "two")]
+    assert_failure(post(url, zipped(two)), 422, "mixed_studies")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("../../evil", "x")
+    assert_failure(post(url, buffer.getvalue()), 422, "unsafe_archive")
+    assert uploads_left(node) == []
+
+
+def test_refusal_with_details_says_why_for_every_series(url: str, tmp_path: Path) -> None:
+    response = post(url, zipped(write_scout(tmp_path, "scout")), params={"details": "true"})
+    answer = response.json()
+    assert response.status_code == 422
+    assert answer["details"]["remedy"]
+    assert [item["chosen"] for item in answer["details"]["series"]] == [False]
+
+
+def test_fault_is_500_and_says_nothing_of_the_patient(
+    node: Node, url: str, analyser: StandInAnalyser, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    analyser.faults = [ValueError(f"bad value {PATIENT.name}") for _ in range(10)]
+    with caplog.at_level(logging.DEBUG):
+        response = post(url, zipped(write_chest(tmp_path, "a")))
+    answer = assert_failure(response, 500, "fault")
+    assert "Geheim" not in json.dumps(answer)
+    assert "Traceback" not in response.text
+    assert uploads_left(node) == []
+
+
+def test_unexpected_exception_has_an_incident_that_the_log_knows(
+    node: Node, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise RuntimeError(f"no more {PATIENT.name}")
+
+    monkeypatch.setattr(node, "submit_upload", broken)
+    with caplog.at_level(logging.INFO):
+        answer = assert_failure(post(url, zipped(write_chest(tmp_path, "a"))), 500, "fault")
+    incident = answer["error"].rstrip(".").rsplit(" ", 1)[-1]
+    records = [record for record in caplog.records if getattr(record, "incident", None) == incident]
+    assert len(records) == 1
+    assert "Geheim" not in answer["error"]
+    assert "Geheim" not in " ".join(record.getMessage() for record in caplog.records)
+    assert uploads_left(node) == []
+
+
+def test_no_worker_is_503(tmp_path: Path, analyser: StandInAnalyser) -> None:
+    settings = Settings(data_folder=tmp_path / "node", orthanc=OrthancSettings(url="http://127.0.0.1:1"))
+    node = Node(settings, analyser=analyser, intake=False)
+    with served(node, next_free_port()) as url:
+        assert httpx.get(f"{url}/health").json() == {"status": "healthy"}
+        assert httpx.get(f"{url}/ready").status_code == 503
+        assert_failure(post(url, zipped(write_chest(tmp_path, "a"))), 503, "no_worker")
+    node.stop()
+
+
+def test_busy_worker_is_503_after_the_timeout(tmp_path: Path, node: Node, analyser: StandInAnalyser) -> None:
+    node.settings = node.settings.model_copy(update={"http": HttpSettings(predict_timeout_s=0.3)})
+    analyser.gate.clear()
+    with served(node, next_free_port()) as url:
+        assert_failure(post(url, zipped(write_chest(tmp_path, "a"))), 503, "no_worker")
+        analyser.gate.set()
+        eventually(lambda: uploads_left(node) == [])
+
+
+def nifti(tmp_path: Path, name: str) -> bytes:
+    file = tmp_path / name
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)), file)
+    return file.read_bytes()
+
+
+def test_nifti_is_named_as_in_the_original(node: Node, url: str, tmp_path: Path) -> None:
+    for name in ("Case 7.nii.gz", "Case 7.nii"):
+        response = post(url, nifti(tmp_path, name), "/predict_nifti", name)
+        answer = response.json()
+        assert response.status_code == 200, answer
+        assert set(answer) == KEYS
+        assert answer["study_uid"] == "nifti_Case 7"
+        assert answer["series_uid"] == "nifti_Case 7_series"
+    assert uploads_left(node) == []
+
+
+def test_what_is_no_nifti_is_400(node: Node, url: str, tmp_path: Path) -> None:
+    assert_failure(post(url, b"text", "/predict_nifti", "a.nii"), 400, "not_a_nifti")
+    assert_failure(post(url, b"", "/predict_nifti", "a.nii"), 400, "not_a_nifti")
+    truncated = nifti(tmp_path, "a.nii.gz")[:-20]
+    assert_failure(post(url, truncated, "/predict_nifti", "a.nii.gz"), 400, "not_a_nifti")
+    assert uploads_left(node) == []
+
+
+def test_aborted_upload_leaves_nothing(node: Node, url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = "POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2000000\r\n"
+        head += "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        connection.sendall(head.encode())
+        connection.sendall(b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n')
+        connection.sendall(bytes(100_000))
+        eventually(lambda: uploads_left(node))
+    eventually(lambda: uploads_left(node) == [])
+
+
+def test_many_uploads_at_once_are_all_answered(
+    node: Node, url: str, analyser: StandInAnalyser, tmp_path: Path
+) -> None:
+    analyser.gate.clear()
+    archives = [zipped(write_chest(tmp_path, f"study {number}")) for number in range(6)]
+    answers: list[dict[str, Any]] = []
+    threads = [
+        threading.Thread(target=lambda data=data: answers.append(post(url, data).json())) for data in archives
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    assert httpx.get(f"{url}/health", timeout=2).json() == {"status": "healthy"}
+    analyser.gate.set()
+    for thread in threads:
+        thread.join()
+    assert {answer["study_uid"] for answer in answers} == {
+        study_uid(f"study {number}") for number in range(6)
+    }
+    assert uploads_left(node) == []
+
+
+def test_upload_is_archived_only_when_asked_for(site: Site, tmp_path: Path) -> None:
+    node, archive = site.start(), site.archive
+    data = zipped(write_chest(tmp_path, "a"))
+    with served(node, next_free_port()) as url:
+        assert post(url, data).status_code == 200
+        assert instances_of(archive, CT) == []
+        assert instances_of(archive, SR) == []
+        assert post(url, data, params={"archive": "true"}).status_code == 200
+        assert len(instances_of(archive, CT)) == 24
+        assert len(instances_of(archive, SR)) == 1
+    assert uploads_left(node) == []

@@ -1,0 +1,245 @@
+"""Uploads as strangers send them: every attack has its code, and nothing lands outside the folder."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import stat
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from dicom_node.settings import HttpSettings
+from dicom_node.uploads import is_nifti, receive_nifti, receive_paths, receive_zip, volume_name
+from inference.errors import RefusalCode, UploadRefusal
+
+HTTP = HttpSettings()
+
+
+def packed(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def refused(data: bytes, folder: Path, http: HttpSettings = HTTP) -> RefusalCode:
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    source = folder / "upload.zip"
+    source.write_bytes(data)
+    with pytest.raises(UploadRefusal) as caught:
+        receive_zip(source, http, folder / "files")
+    escaped = [path for path in folder.rglob("*") if path.is_file() and path != source]
+    assert all(path.parent == folder / "files" and path.name.isdigit() for path in escaped)
+    return caught.value.code
+
+
+def test_files_are_numbered_and_keep_their_bytes(tmp_path: Path) -> None:
+    source = tmp_path / "upload.zip"
+    source.write_bytes(packed({"CT/Иванов Иван.dcm": b"one", "CT/IM2": b"two", "CT/": b"", "DICOMDIR": b"x"}))
+    upload = receive_zip(source, HTTP, tmp_path / "files")
+    assert upload.kind == "dicom"
+    assert [file.read_bytes() for file in upload.files] == [b"one", b"two"]
+    assert all(file.parent == tmp_path / "files" and file.name.isdigit() for file in upload.files)
+    assert len(list((tmp_path / "files").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "/etc/evil",
+        "a/../../evil",
+        "C:\\evil",
+        "..\\evil",
+        "\\\\host\\share\\evil",
+        "c:evil",
+        "\\evil",
+    ],
+)
+def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    assert refused(packed({"fine": b"data", name: b"evil"}), tmp_path) is RefusalCode.UNSAFE_ARCHIVE
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        member = zipfile.ZipInfo("image")
+        member.external_attr = (kind | 0o777) << 16
+        archive.writestr(member, "/etc/passwd")
+    assert refused(buffer.getvalue(), tmp_path) is RefusalCode.UNSAFE_ARCHIVE
+
+
+def test_encrypted_is_refused(tmp_path: Path) -> None:
+    data = bytearray(packed({"image": b"data"}, zipfile.ZIP_STORED))
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    assert refused(bytes(data), tmp_path) is RefusalCode.UNSAFE_ARCHIVE
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_methods_are_refused_with_a_code(tmp_path: Path, method: int) -> None:
+    assert refused(packed({"image": b"data"}, method), tmp_path) is RefusalCode.UNSAFE_ARCHIVE
+
+
+def test_caps_on_members_bytes_and_ratio(tmp_path: Path) -> None:
+    many = packed({f"{number}": b"x" for number in range(11)})
+    assert refused(many, tmp_path, HttpSettings(max_members=10)) is RefusalCode.TOO_LARGE
+    big = packed({"a": bytes(5000)})
+    assert refused(big, tmp_path, HttpSettings(max_member_bytes=4999)) is RefusalCode.TOO_LARGE
+
+
+def test_total_counts_all_members(tmp_path: Path) -> None:
+    data = packed({"a": bytes(3000), "b": bytes(3000)})
+    assert refused(data, tmp_path, HttpSettings(max_inflated_bytes=5999)) is RefusalCode.TOO_LARGE
+
+
+def test_bomb_is_stopped_by_what_really_comes_out(tmp_path: Path) -> None:
+    """The size that the directory claims is a lie; the bytes are counted."""
+    data = bytearray(packed({"bomb": bytes(80 << 20)}))
+    local, central = data.index(b"PK\x03\x04"), data.index(b"PK\x01\x02")
+    data[local + 22 : local + 26] = data[central + 24 : central + 28] = struct.pack("<I", 100)
+    assert refused(bytes(data), tmp_path) in {RefusalCode.UNSAFE_ARCHIVE, RefusalCode.NOT_A_ZIP}
+    assert sum(path.stat().st_size for path in tmp_path.rglob("files/*")) <= 65 << 20
+
+
+def test_honest_bomb_is_refused(tmp_path: Path) -> None:
+    assert refused(packed({"bomb": bytes(80 << 20)}), tmp_path) is RefusalCode.UNSAFE_ARCHIVE
+
+
+def test_directory_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
+    body = packed({"image": b"data"}) + bytes(3 << 20)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 3 << 20, len(body) - (3 << 20), 0)
+    assert refused(body + end, tmp_path, HttpSettings(max_members=10)) is RefusalCode.TOO_LARGE
+
+
+def test_nested_once_is_read_twice_is_refused(tmp_path: Path) -> None:
+    inner = packed({"image": b"inner"})
+    source = tmp_path / "once.zip"
+    source.write_bytes(packed({"study.zip": inner, "image": b"outer"}))
+    upload = receive_zip(source, HTTP, tmp_path / "once")
+    assert sorted(file.read_bytes() for file in upload.files) == [b"inner", b"outer"]
+    assert len(list((tmp_path / "once").iterdir())) == 2
+    assert refused(packed({"a": packed({"b": inner})}), tmp_path) is RefusalCode.UNSAFE_ARCHIVE
+
+
+def test_nested_members_share_the_caps(tmp_path: Path) -> None:
+    inner = packed({f"{number}": b"x" for number in range(6)})
+    limits = HttpSettings(max_members=10)
+    assert refused(packed({"a.zip": inner, "b.zip": inner}), tmp_path, limits) is RefusalCode.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"", "empty"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(40), "7z"),
+        (b"Rar!\x1a\x07\x01\x00" + bytes(40), "RAR"),
+        (gzip.compress(b"tar"), "gzip"),
+        (bytes(128) + b"DICM" + bytes(100), "not a ZIP"),
+    ],
+    ids=["empty", "7z", "rar", "gzip", "dicom"],
+)
+def test_what_is_no_zip_is_named(tmp_path: Path, data: bytes, word: str) -> None:
+    (tmp_path / "upload.zip").write_bytes(data)
+    with pytest.raises(UploadRefusal, match=word) as caught:
+        receive_zip(tmp_path / "upload.zip", HTTP, tmp_path / "files")
+    assert caught.value.code is RefusalCode.NOT_A_ZIP
+
+
+def test_truncated_and_damaged_are_not_a_zip(tmp_path: Path) -> None:
+    data = packed({"image": bytes(range(256)) * 40})
+    for cut in (4, 30, len(data) // 2, len(data) - 1):
+        assert refused(data[:cut], tmp_path) is RefusalCode.NOT_A_ZIP
+    damaged = bytearray(packed({"image": b"some data"}, zipfile.ZIP_STORED))
+    damaged[damaged.index(b"some data")] ^= 0xFF
+    assert refused(bytes(damaged), tmp_path) is RefusalCode.NOT_A_ZIP
+
+
+def test_empty_archive_is_not_dicom(tmp_path: Path) -> None:
+    assert refused(packed({}), tmp_path) is RefusalCode.NOT_DICOM
+
+
+@given(place=st.integers(0, 400), value=st.integers(0, 255))
+@hypothesis_settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_changed_byte_is_read_or_refused(tmp_path: Path, place: int, value: int) -> None:
+    """No other exception than a refusal, whatever a byte of the archive says."""
+    data = bytearray(packed({"a/image": b"data" * 9, "b": b"more"}))
+    data[place % len(data)] = value
+    source = tmp_path / "fuzz.zip"
+    source.write_bytes(bytes(data))
+    target = Path(tempfile.mkdtemp(dir=tmp_path))
+    try:
+        upload = receive_zip(source, HTTP, target)
+    except UploadRefusal:
+        return
+    assert all(file.parent == target for file in upload.files)
+
+
+def nifti(size: int = 400) -> bytes:
+    header = bytearray(size)
+    header[0:4] = struct.pack("<i", 348)
+    header[344:348] = b"n+1\0"
+    return bytes(header)
+
+
+@pytest.mark.parametrize("name", ["Case 7.nii", "dir/Case 7.nii.gz", "C:\\data\\Case 7.nii.gz"])
+def test_nifti_is_known_by_content_and_named_by_file(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "upload"
+    source.write_bytes(gzip.compress(nifti()) if name.endswith("gz") else nifti())
+    upload = receive_nifti(source, name, HTTP, tmp_path / "files")
+    assert (upload.kind, upload.name) == ("nifti", "Case 7")
+    assert upload.files[0].read_bytes() == nifti()
+    assert is_nifti(source)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PK\x03\x04", nifti()[:100], gzip.compress(b"text"), gzip.compress(nifti())[:-12], b"\x1f\x8b"],
+    ids=["empty", "zip", "short", "gzip of text", "truncated gzip", "gzip magic alone"],
+)
+def test_what_is_no_nifti_is_refused(tmp_path: Path, data: bytes) -> None:
+    source = tmp_path / "upload"
+    source.write_bytes(data)
+    with pytest.raises(UploadRefusal) as caught:
+        receive_nifti(source, "a.nii.gz", HTTP, tmp_path / "files")
+    assert caught.value.code is RefusalCode.NOT_A_NIFTI
+
+
+def test_nifti_bomb_is_too_large(tmp_path: Path) -> None:
+    source = tmp_path / "upload"
+    source.write_bytes(gzip.compress(nifti(8 << 20)))
+    with pytest.raises(UploadRefusal) as caught:
+        receive_nifti(source, "a.nii.gz", HttpSettings(max_member_bytes=2 << 20), tmp_path / "files")
+    assert caught.value.code is RefusalCode.TOO_LARGE
+    assert (tmp_path / "files" / "volume.nii").stat().st_size <= 2 << 20
+
+
+def test_volume_name_is_printable_and_never_empty() -> None:
+    assert volume_name("a\nb\x1b[31m.nii") == "ab[31m"
+    assert volume_name(".nii.gz") == "volume"
+
+
+def test_paths_of_this_machine_are_read_where_they_lie(tmp_path: Path) -> None:
+    study = tmp_path / "study" / "series"
+    study.mkdir(parents=True)
+    (study / "2.dcm").write_bytes(b"b")
+    (study / "1.dcm").write_bytes(b"a")
+    (study / "link").symlink_to("/etc/hostname")
+    upload = receive_paths([tmp_path / "study"], HTTP, tmp_path / "work")
+    assert upload.files == (study / "1.dcm", study / "2.dcm")
+    archive = tmp_path / "named-otherwise.bin"
+    archive.write_bytes(packed({"x": b"packed"}))
+    assert receive_paths([archive], HTTP, tmp_path / "work").files[0].read_bytes() == b"packed"
+    with pytest.raises(FileNotFoundError):
+        receive_paths([tmp_path / "absent"], HTTP, tmp_path / "work")
