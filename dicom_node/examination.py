@@ -196,7 +196,12 @@ class Examiner:
         locations: dict[str, str] = {}
         for item in series:
             for instance_id, dataset in self.orthanc.headers(item.orthanc_id).items():
-                header = InstanceHeader.from_dataset(dataset)
+                try:
+                    header = InstanceHeader.from_dataset(dataset)
+                except ValueError:
+                    # No image of any series; it must not keep the others from being read.
+                    logger.warning("an instance without UIDs was left out", extra={"orthanc_id": instance_id})
+                    continue
                 headers.append(header)
                 locations[header.sop_instance_uid] = instance_id
         choice = choose_series(headers)

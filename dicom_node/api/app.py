@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dicom_node.api.auth import LOOPBACK_HOSTS, bearer_guard
@@ -23,7 +24,8 @@ def create_app(node: Node) -> FastAPI:
     a name of its own.
     """
     token = node.settings.http.bearer_token()
-    app = FastAPI(title="dicom-node", version=SOFTWARE_VERSION, redoc_url=None)
+    # A hospital's network reaches no content delivery network: the scripts of `/docs` come from a package.
+    app = FastAPIOffline(title="dicom-node", version=SOFTWARE_VERSION, redoc_url=None)
     install_error_handlers(app)
     if token is None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS)

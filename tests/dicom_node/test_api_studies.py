@@ -99,7 +99,6 @@ def test_health_ready_and_what_is_not_there(url: str) -> None:
     ready = httpx.get(f"{url}/ready").json()
     assert ready["ready"] is True
     assert ready["archive_version"]
-    assert httpx.get(f"{url}/docs").status_code == 200
     paths = httpx.get(f"{url}/openapi.json").json()["paths"]
     assert "multipart/form-data" in paths["/predict"]["post"]["requestBody"]["content"]
     for address, status, code in [("/nothing", 404, "not_found"), ("/studies/1.2.3", 404, "not_found")]:
@@ -108,6 +107,16 @@ def test_health_ready_and_what_is_not_there(url: str) -> None:
         assert response.json()["error"].startswith(f"{code}: ")
     assert httpx.get(f"{url}/predict").json()["error"].startswith("method_not_allowed: ")
     assert httpx.get(f"{url}/studies", params={"limit": 0}).status_code == 400
+
+
+def test_the_documentation_needs_no_other_host(url: str) -> None:
+    page = httpx.get(f"{url}/docs")
+    assert page.status_code == 200
+    scripts = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
+    assert scripts
+    for address in scripts:
+        assert address.startswith("/"), address
+        assert httpx.get(url + address).status_code == 200
 
 
 def test_without_a_token_only_this_machine_is_served(url: str) -> None:

@@ -103,14 +103,25 @@ def test_what_is_mounted_or_copied_exists(compose: dict[str, Any], dockerfile: s
             elif not source.startswith("./"):
                 assert source in compose["volumes"]
     copied = {
-        source for line in re.findall(r"^COPY (.+)$", dockerfile, flags=re.MULTILINE) for source in line.split()[:-1]
+        source
+        for line in re.findall(r"^COPY (.+)$", dockerfile, flags=re.MULTILINE)
+        for source in line.split()[:-1]
     }
     for source in copied:
         assert (PROJECT / source).exists(), source
-    assert {"models", "inference", "structured_report", "dicom_node", "orthanc_config", "best_models"} <= copied
+    assert {
+        "models",
+        "inference",
+        "structured_report",
+        "dicom_node",
+        "orthanc_config",
+        "best_models",
+    } <= copied
 
 
-def test_the_nvidia_service_asks_for_a_gpu_and_its_image_uses_it(compose: dict[str, Any], dockerfile: str) -> None:
+def test_the_nvidia_service_asks_for_a_gpu_and_its_image_uses_it(
+    compose: dict[str, Any], dockerfile: str
+) -> None:
     service = compose["services"]["node-nvidia"]
     [device] = service["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
