@@ -103,7 +103,7 @@ class Examiner:
                 key=key,
                 source="archive",
                 plan=plan,
-                archived=True,
+                purpose="archive",
                 images=NOT_EXAMINED,
                 orthanc_id=orthanc_id,
             )
@@ -148,7 +148,7 @@ class Examiner:
             key=key,
             source="archive",
             plan=plan,
-            archived=True,
+            purpose="archive",
             images=plan.images,
             orthanc_id=study.orthanc_id,
             attempt=attempt,
@@ -158,7 +158,7 @@ class Examiner:
             if self.ledger.add(work):
                 logger.info("study queued", extra={"instances": len(plan.instances)})
                 self.queue.enqueue_study(key)
-            elif self.ledger.archive(key, study.orthanc_id):
+            elif self.ledger.archive(key, plan, study.orthanc_id):
                 # The same bytes were uploaded before, for an answer only; now they are in the archive.
                 self.queue.enqueue_study(key)
         return key
@@ -174,7 +174,7 @@ class Examiner:
             key=key,
             source="archive",
             plan=plan,
-            archived=True,
+            purpose="archive",
             images=refusal.code.value,
             orthanc_id=study.orthanc_id,
             predecessor=latest.key if latest is not None else None,

@@ -18,9 +18,11 @@ from sqlalchemy.orm import sessionmaker
 
 from dicom_node.archive_memory import ArchiveMemory
 from dicom_node.ledger_records import (
+    PURPOSES,
     DeliveryRecord,
     NewWork,
     ObjectRecord,
+    Purpose,
     State,
     WorkRecord,
     delivery_record,
@@ -60,7 +62,7 @@ class Ledger:
             orthanc_id=work.orthanc_id,
             upload_folder=str(work.upload_folder) if work.upload_folder is not None else None,
             upload_name=work.upload_name,
-            archived=work.archived,
+            purpose=work.purpose,
             attempt=work.attempt,
             predecessor=work.predecessor,
             images=work.images,
@@ -107,7 +109,7 @@ class Ledger:
 
     def latest(self, study_uid: str) -> WorkRecord | None:
         """The newest row of a study in the archive: what a new one would succeed."""
-        query = select(WorkRow).where(WorkRow.study_uid == study_uid, WorkRow.archived)
+        query = select(WorkRow).where(WorkRow.study_uid == study_uid, WorkRow.purpose == "archive")
         with self._session() as session:
             row = session.scalar(query.order_by(WorkRow.number.desc()).limit(1))
             return work_records(session, [row])[0] if row is not None else None
@@ -122,13 +124,13 @@ class Ledger:
         """How many rows are in each state."""
         query = select(WorkRow.state, func.count()).group_by(WorkRow.state)
         with self._session() as session:
-            return dict(session.execute(query).all())
+            return {state: int(count) for state, count in session.execute(query)}
 
     def backlog(self) -> dict[str, int]:
         """How many rows that did not end are in each state."""
         query = select(WorkRow.state, func.count()).where(WorkRow.ended_at.is_(None)).group_by(WorkRow.state)
         with self._session() as session:
-            return dict(session.execute(query).all())
+            return {state: int(count) for state, count in session.execute(query)}
 
     def stage_totals(self) -> dict[str, tuple[int, float]]:
         """How often each stage was done, and its seconds in all."""
@@ -140,15 +142,15 @@ class Ledger:
         """The key's work goes on in `state`."""
         self._change(key, state=state, next_attempt_at=None)
 
-    def reported(self, key: str, *, archived: bool) -> bool:
-        """The key's objects are made and, with `archived`, in the archive.
+    def reported(self, key: str, purpose: Purpose) -> bool:
+        """All that `purpose` asks for is made and in its place.
 
-        False, and nothing changes, where it was decided meanwhile that they belong there after all.
+        False, and nothing changes, where more is asked for meanwhile.
         """
         now = time.time()
         statement = (
             update(WorkRow)
-            .where(WorkRow.key == key, WorkRow.archived.is_(archived))
+            .where(WorkRow.key == key, WorkRow.purpose == purpose)
             .values(state="reported", error=None, next_attempt_at=None, ended_at=now, updated_at=now)
             .returning(WorkRow.key)
         )
@@ -182,7 +184,7 @@ class Ledger:
         )
 
     def reopen(self, key: str, plan: WorkPlan, folder: Path) -> None:
-        """An upload has come again, into another folder, after it failed or to be archived."""
+        """An upload has come again, into another folder, after it failed or because more is asked for."""
         self._change(
             key,
             plan=plan.to_json(),
@@ -192,20 +194,30 @@ class Ledger:
             ended_at=None,
         )
 
-    def archive(self, key: str, orthanc_id: str | None = None) -> bool:
-        """The key's results belong into the archive from now on; False where they did before.
+    def ask(self, key: str, purpose: Purpose) -> bool:
+        """Ask for more than the key's work was entered for; what goes further already stays.
 
-        Where the work had ended it is queued anew (its result is not computed again).
+        True where the work had ended before, so that it must be reopened to give more.
         """
-        values: dict[str, Any] = {"archived": True, "updated_at": time.time()}
-        if orthanc_id is not None:
-            values["orthanc_id"] = orthanc_id
-        wanted = update(WorkRow).where(WorkRow.key == key, WorkRow.archived.is_(False))
-        reopened = update(WorkRow).where(WorkRow.key == key, WorkRow.state == "reported")
+        lesser = PURPOSES[: PURPOSES.index(purpose)]
+        statement = update(WorkRow).where(WorkRow.key == key, WorkRow.purpose.in_(lesser))
+        with self._session.begin() as session:
+            session.execute(statement.values(purpose=purpose, updated_at=time.time()))
+            return session.scalar(select(WorkRow.ended_at).where(WorkRow.key == key)) is not None
+
+    def archive(self, key: str, plan: WorkPlan, orthanc_id: str) -> bool:
+        """An upload's images have come into the archive; False where the key's results belong there already.
+
+        Where the work had ended it is queued anew, with the archive's images; nothing is computed again.
+        """
+        wanted = update(WorkRow).where(WorkRow.key == key, WorkRow.purpose != "archive")
+        ended = update(WorkRow).where(WorkRow.key == key, WorkRow.state == "reported")
+        values: dict[str, Any] = {"purpose": "archive", "orthanc_id": orthanc_id, "updated_at": time.time()}
         with self._session.begin() as session:
             if session.execute(wanted.values(**values).returning(WorkRow.key)).first() is None:
                 return False
-            session.execute(reopened.values(state="queued", turn=WorkRow.turn + 1, ended_at=None))
+            moved = {"source": "archive", "upload_folder": None, "plan": plan.to_json()}
+            session.execute(ended.values(state="queued", turn=WorkRow.turn + 1, ended_at=None, **moved))
         return True
 
     def placed(self, key: str, orthanc_id: str) -> None:
@@ -271,6 +283,18 @@ class Ledger:
         query = select(ObjectRow).where(ObjectRow.key == key).order_by(ObjectRow.number)
         with self._session() as session:
             return [object_record(row) for row in session.scalars(query)]
+
+    def forget_objects(self, key: str) -> list[Path]:
+        """Take back the objects of an upload that were made for its caller only; the files to remove."""
+        made_for_caller = update(WorkRow).where(WorkRow.key == key, WorkRow.purpose == "objects")
+        with self._session.begin() as session:
+            if (
+                session.execute(made_for_caller.values(purpose="answer").returning(WorkRow.key)).first()
+                is None
+            ):
+                return []
+            paths = delete(ObjectRow).where(ObjectRow.key == key).returning(ObjectRow.path)
+            return [Path(path) for path in session.scalars(paths)]
 
     def own_series(self, series_uids: Iterable[str]) -> set[str]:
         """Those of the series that this node made."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +15,9 @@ from dicom_node.ledger_tables import DeliveryRow, ObjectRow, StageRow, WorkRow
 from dicom_node.plan import WorkPlan
 
 Source = Literal["archive", "upload"]
+Purpose = Literal["answer", "objects", "archive"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+"""Each asks for all that those before it ask for."""
 State = Literal["queued", "fetching", "analysing", "reporting", "storing", "reported", "refused", "failing"]
 DeliveryState = Literal["queued", "delivered", "failing"]
 
@@ -43,8 +46,9 @@ class WorkRecord:
     ----------
     source, orthanc_id, upload_folder, upload_name
         Where the images are: in the archive, or in an upload's folder; `upload_name` names a NIfTI volume.
-    archived
-        Whether the results belong into the archive and to the destinations.
+    purpose
+        What is to be made: an answer only, an answer with DICOM objects for the caller of HTTP, or objects
+        that belong into the archive and to the destinations.
     predecessor
         Key of the work on the same study that this one succeeds.
     images
@@ -66,7 +70,7 @@ class WorkRecord:
     orthanc_id: str | None
     upload_folder: Path | None
     upload_name: str
-    archived: bool
+    purpose: Purpose
     attempt: int
     predecessor: str | None
     images: str
@@ -85,6 +89,11 @@ class WorkRecord:
     deliveries: tuple[DeliveryRecord, ...]
 
     @property
+    def archived(self) -> bool:
+        """Whether the results belong into the archive and to the destinations."""
+        return self.purpose == "archive"
+
+    @property
     def ended(self) -> bool:
         """Reported, refused, or (an upload only) failed for good; deliveries may still be due."""
         return self.ended_at is not None
@@ -97,7 +106,7 @@ class NewWork:
     key: str
     source: Source
     plan: WorkPlan
-    archived: bool
+    purpose: Purpose
     images: str
     orthanc_id: str | None = None
     upload_folder: Path | None = None
@@ -143,7 +152,7 @@ def _work_record(
         orthanc_id=row.orthanc_id,
         upload_folder=Path(row.upload_folder) if row.upload_folder is not None else None,
         upload_name=row.upload_name,
-        archived=row.archived,
+        purpose=cast("Purpose", row.purpose),
         attempt=row.attempt,
         predecessor=row.predecessor,
         images=row.images,

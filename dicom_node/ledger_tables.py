@@ -25,7 +25,7 @@ class WorkRow(Table):
     orthanc_id: Mapped[str | None] = mapped_column(String(64))
     upload_folder: Mapped[str | None]
     upload_name: Mapped[str] = mapped_column(String(200), default="")
-    archived: Mapped[bool]
+    purpose: Mapped[str] = mapped_column(String(8))
     attempt: Mapped[int]
     predecessor: Mapped[str | None] = mapped_column(String(64))
     images: Mapped[str] = mapped_column(String(64))

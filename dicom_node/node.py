@@ -16,6 +16,7 @@ from dicom_node.durable import Durable
 from dicom_node.examination import Examiner, KeyMaker
 from dicom_node.intake import Intake
 from dicom_node.ledger import Ledger, WorkRecord
+from dicom_node.ledger_records import Purpose
 from dicom_node.orthanc import Orthanc
 from dicom_node.settings import Settings
 from dicom_node.steps import StudySteps
@@ -165,12 +166,15 @@ class Node:
         if running is not None and running.intake is not None:
             running.intake.hint(orthanc_study_id)
 
-    def submit_upload(self, upload: Upload, *, archive: bool) -> str:
+    def submit_upload(self, upload: Upload, purpose: Purpose) -> str:
         """Start work on an upload and return its key; the node owns (and removes) its folder from now on.
+
+        With the purpose "objects" the caller takes the objects when the work ended, and then lets them go
+        by `forget_objects`.
 
         Never raises a Refusal: an upload without a series to analyse gives a row that ended as refused.
         """
-        return self._parts.uploads.submit(upload, archive=archive)
+        return self._parts.uploads.submit(upload, purpose)
 
     def wait(self, key: str, timeout_s: float) -> WorkRecord:
         """The row of `key` when it ended (reported, refused, an upload also failed), or at the timeout.
@@ -192,8 +196,13 @@ class Node:
         return self._parts.steps.result(key)
 
     def objects(self, key: str) -> list[Path]:
-        """Files of the stored DICOM objects, the structured report first; empty for a NIfTI upload."""
+        """Files of the stored DICOM objects, the structured report first; none where none were asked for."""
         return [item.path for item in self.ledger.objects(key)]
+
+    def forget_objects(self, key: str) -> None:
+        """Remove the objects of an upload that were made for its caller; those of the archive stay."""
+        for path in self.ledger.forget_objects(key):
+            path.unlink(missing_ok=True)
 
     def rerun(self, key: str) -> str:
         """Do the study of `key` once more (attempt + 1) and return the new key.

@@ -80,7 +80,7 @@ class StudySteps:
         record = self.ledger.known(key)
         if "queue" not in record.seconds:
             self.ledger.record_seconds(key, {"queue": time.time() - record.created_at.timestamp()})
-        if record.source == "upload" or self.folder.result_file(key).exists():
+        if record.source == "upload" or self._fetched_enough(record):
             return
         started = time.monotonic()
         target = self.folder.work(key)
@@ -90,6 +90,13 @@ class StudySteps:
             self._fetch_one(instance, path)
         self.ledger.record_seconds(key, {"fetch": time.monotonic() - started})
         logger.info("fetched", extra={"instances": len(plan.instances)})
+
+    def _fetched_enough(self, record: WorkRecord) -> bool:
+        """Whether nothing is left to be made of the images, or they are here."""
+        if not self.folder.result_file(record.key).exists():
+            return False
+        paths = self._paths(record, self.ledger.plan(record.key))
+        return bool(self.ledger.objects(record.key)) or all(path.exists() for path in paths)
 
     def _fetch_one(self, instance: PlannedInstance, path: Path) -> None:
         try:
@@ -158,10 +165,8 @@ class StudySteps:
         )
 
     def store(self, key: str) -> None:
-        """Put the objects, an upload's originals before them, into the archive if they belong there."""
+        """Put the objects, an upload's originals before them, into the archive."""
         record = self.ledger.known(key)
-        if not record.archived:
-            return
         started = time.monotonic()
         if record.upload_folder is not None:
             self.store_originals(key, record.upload_folder)

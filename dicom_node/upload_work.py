@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dicom_node.examination import KeyMaker, WorkQueue, refuse
 from dicom_node.ledger import Ledger, NewWork, WorkRecord
+from dicom_node.ledger_records import PURPOSES, Purpose
 from dicom_node.log import work_on
 from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.uploads import Upload
@@ -29,7 +30,7 @@ class UploadWork:
     keys: KeyMaker
     queue: WorkQueue
 
-    def submit(self, upload: Upload, *, archive: bool) -> str:
+    def submit(self, upload: Upload, purpose: Purpose) -> str:
         """Enter an upload and return its key; the same images are not analysed twice."""
         study_uid = ""
         try:
@@ -55,17 +56,17 @@ class UploadWork:
         except BaseException:
             shutil.rmtree(upload.folder, ignore_errors=True)
             raise
-        # A NIfTI volume is no DICOM: there is nothing of it to archive.
-        return self._enter(upload, plan, archive=archive and upload.kind == "dicom")
+        # A NIfTI volume is no DICOM: there is nothing of it to make objects of or to archive.
+        return self._enter(upload, plan, purpose if upload.kind == "dicom" else "answer")
 
-    def _enter(self, upload: Upload, plan: WorkPlan, *, archive: bool) -> str:
+    def _enter(self, upload: Upload, plan: WorkPlan, purpose: Purpose) -> str:
         key = self.keys.key(plan).hex
-        latest = self.ledger.latest(plan.study_uid) if archive else None
+        latest = self.ledger.latest(plan.study_uid) if purpose == "archive" else None
         work = NewWork(
             key=key,
             source="upload",
             plan=plan,
-            archived=archive,
+            purpose=purpose,
             images=plan.images,
             upload_folder=upload.folder.resolve(),
             upload_name=upload.name if upload.kind == "nifti" else "",
@@ -76,28 +77,21 @@ class UploadWork:
                 logger.info("upload queued", extra={"instances": len(plan.instances)})
                 self.queue.enqueue_study(key)
             else:
-                self._again(self.ledger.known(key), upload, plan, archive=archive)
+                self._again(self.ledger.known(key), upload, plan, purpose)
         return key
 
-    def _again(self, record: WorkRecord, upload: Upload, plan: WorkPlan, *, archive: bool) -> None:
+    def _again(self, record: WorkRecord, upload: Upload, plan: WorkPlan, purpose: Purpose) -> None:
         """The same images have come before."""
-        if record.ended and record.state == "failing":
-            self._reopen(record, upload, plan)
-            if archive:
-                self.ledger.archive(record.key)
-        elif archive and not record.archived and record.state != "refused":
-            if record.ended:
-                self._reopen(record, upload, plan)
-            else:
-                shutil.rmtree(upload.folder, ignore_errors=True)
-            self.ledger.archive(record.key)
-        else:
+        more = PURPOSES.index(purpose) > PURPOSES.index(record.purpose)
+        if record.state == "refused" or not (more or record.state == "failing"):
             shutil.rmtree(upload.folder, ignore_errors=True)
             return
+        if self.ledger.ask(record.key, purpose):
+            self.ledger.reopen(record.key, plan, upload.folder.resolve())
+        else:
+            # The files that are at work are these.
+            shutil.rmtree(upload.folder, ignore_errors=True)
         self.queue.enqueue_study(record.key)
-
-    def _reopen(self, record: WorkRecord, upload: Upload, plan: WorkPlan) -> None:
-        self.ledger.reopen(record.key, plan, upload.folder.resolve())
 
     def _refuse(self, upload: Upload, study_uid: str, refusal: Refusal) -> str:
         shutil.rmtree(upload.folder, ignore_errors=True)
@@ -105,7 +99,7 @@ class UploadWork:
         plan = WorkPlan(study_uid=study_uid, series_uid="", instances=(), decisions=decisions)
         # Nothing was computed that could be shared: each refused upload has a row of its own.
         key = self.keys.refusal_key(study_uid, f"{refusal.code.value} {uuid.uuid4().hex}").hex
-        work = NewWork(key=key, source="upload", plan=plan, archived=False, images=refusal.code.value)
+        work = NewWork(key=key, source="upload", plan=plan, purpose="answer", images=refusal.code.value)
         with work_on(key):
             self.ledger.add(work)
             refuse(self.ledger, key, refusal)

@@ -15,7 +15,7 @@ from dicom_node.delivery import Delivery, pause_s
 from dicom_node.durable import Durable, Outcome
 from dicom_node.errors import describe_fault
 from dicom_node.ledger import Ledger, WorkRecord
-from dicom_node.ledger_records import NOT_EXAMINED, State
+from dicom_node.ledger_records import NOT_EXAMINED, Purpose, State
 from dicom_node.log import work_on
 from dicom_node.settings import DestinationSettings, WorkerSettings
 from dicom_node.steps import ImagesChanged, StudySteps
@@ -31,6 +31,11 @@ ASSOCIATIONS = 2
 """Deliveries to one destination at once: the originals of one study do not hold up the report of the next."""
 
 _POLL_S = 0.25
+_MADE_FOR: dict[Purpose, tuple[str, ...]] = {
+    "answer": (),
+    "objects": ("report",),
+    "archive": ("report", "store"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,24 +76,28 @@ class StudyWorkflows:
     def _study(self, key: str) -> None:
         """The durable run for one key."""
         with work_on(key):
-            archived = False
-            path: tuple[tuple[str, State, Callable[[str], None]], ...] = (
-                ("fetch", "fetching", self.steps.fetch),
-                ("analyse", "analysing", self.steps.analyse),
-                ("report", "reporting", self.steps.report),
-            )
-            for name, state, function in path:
-                if not self._done(key, self.durable.step(name, self._attempt, key, state, function)):
-                    return
+            if not self._go(key, ("fetch", "analyse")):
+                return
             while True:
-                stored = self.durable.step("store", self._attempt_store, key)
-                if not self._done(key, stored):
+                purpose: Purpose = self.durable.step("purpose", self._purpose, key)["purpose"]
+                if not self._go(key, _MADE_FOR[purpose]):
                     return
-                archived = bool(stored["archived"])
-                ended = self.durable.step("end", self._end_reported, key, archived)
+                ended = self.durable.step("end", self._end_reported, key, purpose)
                 if ended["ended"]:
                     break
             self._enqueue_deliveries(key, ended["destinations"])
+
+    def _go(self, key: str, names: Iterable[str]) -> bool:
+        """Do these steps; False where one ended the run."""
+        path: dict[str, tuple[State, Callable[[str], None]]] = {
+            "fetch": ("fetching", self.steps.fetch),
+            "analyse": ("analysing", self.steps.analyse),
+            "report": ("reporting", self.steps.report),
+            "store": ("storing", self.steps.store),
+        }
+        return all(
+            self._done(key, self.durable.step(name, self._attempt, key, *path[name])) for name in names
+        )
 
     def _done(self, key: str, outcome: Outcome) -> bool:
         """Whether the run goes on after a step; if not, it is ended or entered again."""
@@ -120,21 +129,18 @@ class StudyWorkflows:
                 return {"fault": describe_fault(error)}
             return {}
 
-    def _attempt_store(self, key: str) -> Outcome:
-        archived = self._ledger.known(key).archived
-        if not archived:
-            return {"archived": False}
-        return {**self._attempt(key, "storing", self.steps.store), "archived": True}
+    def _purpose(self, key: str) -> Outcome:
+        return {"purpose": self._ledger.known(key).purpose}
 
-    def _end_reported(self, key: str, archived: bool) -> Outcome:
+    def _end_reported(self, key: str, purpose: Purpose) -> Outcome:
         # Files go first: an upload's are gone when its answer is out.
-        if self._ledger.known(key).archived == archived:
+        if self._ledger.known(key).purpose == purpose:
             self.steps.clean(key)
-        if not self._ledger.reported(key, archived=archived):
+        if not self._ledger.reported(key, purpose):
             return {"ended": False}
         with work_on(key):
             logger.info("reported")
-        names = self._destinations_of(key, refused=False) if archived else []
+        names = self._destinations_of(key, refused=False) if purpose == "archive" else []
         return {"ended": True, "destinations": names}
 
     def _end_refused(self, key: str, refusal: list[str]) -> Outcome:

@@ -19,6 +19,7 @@ from dicom_node.api.linger import linger
 from dicom_node.api.receive import receive_file
 from dicom_node.data_folder import DataFolder
 from dicom_node.ledger import WorkRecord
+from dicom_node.ledger_records import Purpose
 from dicom_node.node import Node
 from dicom_node.settings import HttpSettings
 from dicom_node.uploads import Upload, receive_nifti, receive_zip, remove_upload
@@ -54,20 +55,21 @@ def predict_router(node: Node) -> APIRouter:
 
         The upload is put into the archive only with `archive=true`.
         """
-        record = await _analyse(request, node, _unpack_zip, RefusalCode.NOT_A_ZIP, archive=archive)
+        purpose: Purpose = "archive" if archive else "objects" if _wants_zip(request) else "answer"
+        record = await _analyse(request, node, _unpack_zip, RefusalCode.NOT_A_ZIP, purpose)
         return await asyncio.to_thread(_respond, request, node, record, details)
 
     @router.post("/predict_nifti", openapi_extra=_FORM)
     async def predict_nifti(request: Request, details: bool = False) -> Response:
         """Analyse a NIfTI volume (`.nii`, `.nii.gz`); there is nothing to make DICOM objects of."""
-        record = await _analyse(request, node, receive_nifti, RefusalCode.NOT_A_NIFTI, archive=False)
+        record = await _analyse(request, node, receive_nifti, RefusalCode.NOT_A_NIFTI, "answer")
         return await asyncio.to_thread(_respond, request, node, record, details)
 
     return router
 
 
 async def _analyse(
-    request: Request, node: Node, unpack: Unpack, wrong_kind: RefusalCode, *, archive: bool
+    request: Request, node: Node, unpack: Unpack, wrong_kind: RefusalCode, purpose: Purpose
 ) -> WorkRecord:
     """Receive, hand over, wait: the work's row when it ended."""
     if not node.ready:
@@ -82,7 +84,7 @@ async def _analyse(
         upload = await asyncio.to_thread(unpack, received, filename, http, folder / "files")
         received.unlink()
         upload = Upload(folder=folder, kind=upload.kind, files=upload.files, name=upload.name)
-        key = await asyncio.to_thread(node.submit_upload, upload, archive=archive)
+        key = await asyncio.to_thread(node.submit_upload, upload, purpose)
     except BaseException:  # a caller who goes away cancels us, and leaves nothing behind either
         remove_upload(folder)
         raise
@@ -130,10 +132,10 @@ def _respond(request: Request, node: Node, record: WorkRecord, details: bool) ->
     result = node.result(record.key)
     answer = success_answer(result, seconds_since_arrival(request.scope), details=details)
     headers = _headers(result)
-    objects = node.objects(record.key) if _wants_zip(request) else []
-    if objects:
-        return Response(_packed(objects), media_type="application/zip", headers=headers)
-    return JSONResponse(answer, headers=headers)
+    if not _wants_zip(request) or record.upload_name:
+        return JSONResponse(answer, headers=headers)
+    packed = _packed(node, record.key)
+    return Response(packed, media_type="application/zip", headers=headers)
 
 
 def _refused(request: Request, node: Node, record: WorkRecord, details: bool) -> dict[str, Any]:
@@ -157,9 +159,19 @@ def _wants_zip(request: Request) -> bool:
     return any(kind.partition(";")[0].strip().lower() == "application/zip" for kind in accepted)
 
 
-def _packed(objects: list[Path]) -> bytes:
+def _packed(node: Node, key: str) -> bytes:
+    """The objects as a ZIP; what was made for the caller only is then gone from here."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in objects:
-            archive.write(path, path.name)
+    try:
+        objects = node.objects(key)
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in objects:
+                archive.write(path, path.name)
+    except FileNotFoundError:
+        objects = []
+    if not objects:
+        raise ApiError(
+            503, "no_worker", "The objects went to another caller who sent the same images. Send them again."
+        )
+    node.forget_objects(key)
     return buffer.getvalue()

@@ -136,6 +136,15 @@ def test_details_are_there_when_asked_for(url: str, tmp_path: Path) -> None:
     assert chosen[False]["sentence"]
 
 
+def test_nothing_of_the_patient_stays_when_the_answer_is_out(node: Node, url: str, tmp_path: Path) -> None:
+    data = zipped(write_chest(tmp_path, "a"))
+    for accept in ("application/json", "application/zip"):
+        assert post(url, data, headers={"Accept": accept}).status_code == 200
+        name = PATIENT.patient_id.encode()
+        left = [path for path in node.folder.root.rglob("*") if path.is_file() and name in path.read_bytes()]
+        assert left == [], accept
+
+
 def test_zip_is_given_when_accepted(url: str, tmp_path: Path) -> None:
     files = write_chest(tmp_path, "a")
     response = post(url, zipped(files), headers={"Accept": "application/zip"})

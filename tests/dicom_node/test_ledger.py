@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.ledger import Ledger, NewWork, ObjectRecord
+from dicom_node.ledger_records import Purpose
 from dicom_node.plan import PlannedInstance, WorkPlan
 from inference.study_result import SeriesDecision
 
@@ -22,10 +23,8 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
 
 
-def _new(key: str, *, archived: bool = True) -> NewWork:
-    return NewWork(
-        key=key, source="archive", plan=PLAN, archived=archived, images=PLAN.images, orthanc_id="o"
-    )
+def _new(key: str, purpose: Purpose = "archive") -> NewWork:
+    return NewWork(key=key, source="archive", plan=PLAN, purpose=purpose, images=PLAN.images, orthanc_id="o")
 
 
 def test_key_is_entered_once(ledger: Ledger) -> None:
@@ -55,7 +54,7 @@ def test_failure_is_open_until_it_is_reported(ledger: Ledger) -> None:
     assert record.next_attempt_at is not None
     assert [item.key for item in ledger.unfinished()] == ["a"]
     assert ledger.backlog() == {"failing": 1}
-    assert ledger.reported("a", archived=True)
+    assert ledger.reported("a", "archive")
     record = ledger.known("a")
     assert (record.state, record.error, record.next_attempt_at, record.ended) == (
         "reported",
@@ -68,26 +67,36 @@ def test_failure_is_open_until_it_is_reported(ledger: Ledger) -> None:
 
 
 def test_work_that_is_to_be_archived_meanwhile_is_not_reported_without_it(ledger: Ledger) -> None:
-    ledger.add(_new("a", archived=False))
-    assert ledger.archive("a", "orthanc-7")
-    assert not ledger.archive("a", "orthanc-7")
-    assert not ledger.reported("a", archived=False)
+    ledger.add(_new("a", "answer"))
+    assert ledger.archive("a", PLAN, "orthanc-7")
+    assert not ledger.archive("a", PLAN, "orthanc-7")
+    assert not ledger.reported("a", "answer")
     assert ledger.known("a").state == "queued"
     assert ledger.known("a").orthanc_id == "orthanc-7"
 
 
 def test_reported_work_that_is_to_be_archived_after_all_is_queued_anew(ledger: Ledger) -> None:
-    ledger.add(_new("a", archived=False))
-    ledger.reported("a", archived=False)
-    assert ledger.archive("a")
+    ledger.add(_new("a", "answer"))
+    ledger.reported("a", "answer")
+    assert ledger.archive("a", PLAN, "orthanc-7")
     record = ledger.known("a")
     assert (record.state, record.turn, record.ended, record.archived) == ("queued", 1, False, True)
 
 
+def test_asking_for_more_says_whether_the_work_had_ended(ledger: Ledger) -> None:
+    ledger.add(_new("a", "answer"))
+    assert not ledger.ask("a", "objects")
+    assert not ledger.reported("a", "answer")
+    assert ledger.reported("a", "objects")
+    assert ledger.ask("a", "answer")
+    assert ledger.known("a").purpose == "objects"
+
+
 def test_latest_of_a_study_is_the_newest_in_the_archive(ledger: Ledger) -> None:
     assert ledger.latest("1.2") is None
-    for key, archived in (("a", True), ("b", True), ("upload", False)):
-        ledger.add(_new(key, archived=archived))
+    for key in ("a", "b"):
+        ledger.add(_new(key))
+    ledger.add(_new("upload", "answer"))
     latest = ledger.latest("1.2")
     assert latest is not None
     assert latest.key == "b"

@@ -10,6 +10,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 from sqlalchemy.exc import OperationalError
 
 from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import Purpose
 from dicom_node.settings import WorkerSettings
 from tests.dicom_node.conftest import NodeProgram, Pacs, Site, eventually, instances_of
 from tests.dicom_node.studies import send, write_chest
@@ -40,10 +41,10 @@ def test_run_that_ended_without_a_result_is_entered_again(
     reported = Ledger.reported
     faults = [OperationalError("UPDATE work ...", {}, Exception("the database is locked"))]
 
-    def failing(self: Ledger, key: str, *, archived: bool) -> bool:
+    def failing(self: Ledger, key: str, purpose: Purpose) -> bool:
         if faults:
             raise faults.pop()
-        return reported(self, key, archived=archived)
+        return reported(self, key, purpose)
 
     monkeypatch.setattr(Ledger, "reported", failing)
     node = site.start()
