@@ -17,6 +17,7 @@ Match = Literal["exact", "approximate", "none"]
 Window = Literal["lung", "mediastinum"]
 
 CODE_MEANING_LENGTH = 64  # (0008,0104) is LO
+CODING_SCHEME_LENGTH = 16  # (0008,0102) is SH
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class FindingCode:
     """How a finding is coded.
 
     `name` is the finding's name in the bundle, `code` what the report writes for it, `match` how well the two
-    agree, `source` where the code comes from, `site` the anatomy it sits in (None if unknown) and `window`
-    the CT window that shows it.
+    agree, `source` where the code comes from, `site` the anatomy it sits in (None if unknown), `sided` if a
+    side is told of it, and `window` the CT window that shows it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class FindingCode:
     match: Match
     source: str
     site: Code | None
+    sided: bool
     window: Window
 
 
@@ -55,6 +57,7 @@ def finding_codes() -> dict[str, FindingCode]:
             item["match"],
             item["source"],
             sites[item["site"]],
+            item["site"] in table["sided"]["sites"],
             item["window"],
         )
         for item in table["findings"]
@@ -65,14 +68,21 @@ def finding_code(name: str) -> FindingCode:
     """The coding of a finding; a name outside the data file gets a private code derived from the name."""
     known = finding_codes().get(name)
     return known or FindingCode(
-        name, private_code(name), "none", "private, derived from the name", None, "lung"
+        name,
+        private_code(name),
+        "none",
+        "private, derived from the name",
+        site=None,
+        sided=True,
+        window="lung",
     )
 
 
 def private_code(name: str) -> Code:
     """A code of the private scheme that depends on `name` alone, so that two installations agree on it."""
     value = "N" + hashlib.sha256(name.encode("utf-8")).hexdigest()[:15]  # SH: 16 characters
-    return Code(value, private_scheme_designator(), name[:CODE_MEANING_LENGTH])
+    meaning = name.replace("\\", "/")  # in a DICOM text a backslash would make two values of it
+    return Code(value, private_scheme_designator(), meaning[:CODE_MEANING_LENGTH])
 
 
 def concept(key: str) -> CodedConcept:

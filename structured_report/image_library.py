@@ -25,6 +25,7 @@ from pydicom.sr.coding import Code
 
 from structured_report.codes import concept
 from structured_report.source import SourceStudy
+from structured_report.source_text import taken_over
 
 _CONTEXT = RelationshipTypeValues.HAS_ACQ_CONTEXT
 _CONTAINS = RelationshipTypeValues.CONTAINS
@@ -47,12 +48,13 @@ def _shared(header: Dataset) -> Iterator[ContentItem]:
         yield UIDRefContentItem(codes.DCM.FrameOfReferenceUID, header.FrameOfReferenceUID, _CONTEXT)
     yield NumContentItem(codes.DCM.PixelDataRows, header.Rows, _PIXELS, relationship_type=_CONTEXT)
     yield NumContentItem(codes.DCM.PixelDataColumns, header.Columns, _PIXELS, relationship_type=_CONTEXT)
-    spacing = header.get("PixelSpacing")
-    if spacing:
-        yield _millimetres(codes.DCM.HorizontalPixelSpacing, spacing[1])
-        yield _millimetres(codes.DCM.VerticalPixelSpacing, spacing[0])
-    if header.get("SliceThickness"):
-        yield _millimetres(codes.DCM.SliceThickness, header.SliceThickness)
+    lengths = {element.keyword: element for element in taken_over(header, ("PixelSpacing", "SliceThickness"))}
+    if "PixelSpacing" in lengths and lengths["PixelSpacing"].VM == 2:
+        vertical, horizontal = lengths["PixelSpacing"].value
+        yield _millimetres(codes.DCM.HorizontalPixelSpacing, horizontal)
+        yield _millimetres(codes.DCM.VerticalPixelSpacing, vertical)
+    if "SliceThickness" in lengths and lengths["SliceThickness"].VM == 1:
+        yield _millimetres(codes.DCM.SliceThickness, lengths["SliceThickness"].value)
 
 
 def _entry(header: Dataset) -> ImageContentItem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from textwrap import wrap
 
 import numpy as np
 from highdicom.sc import SCImage
@@ -29,10 +30,19 @@ from structured_report.object_header import (
     complete,
     series_description,
 )
+from structured_report.percentage import percentage
 from structured_report.provenance import MANUFACTURER, PRODUCT
 from structured_report.slice_drawing import WINDOWS, Headline, SlicePicture, draw_slice
+from structured_report.source_text import taken_over
 
 MOST_HEADLINES = 3
+FOOTER_LENGTH = 60  # letters of a line that need not be shrunk
+_LOSSY_COMPRESSION = (
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 RING_LEGEND = "Ring: where the network looked most; no outline, no measurement"
 
 
@@ -112,17 +122,19 @@ def slice_picture(
     plane = image_plane(header, reference.frame_number)
     if reference.index not in slices.voxels_hu:
         raise SourceError(f"the pixels of key slice {reference.index} are missing")
-    shown = [
+    here = [
         finding
         for finding in in_reading_order(result.findings)
         if finding.present and finding.best_slice is not None and finding.best_slice.index == reference.index
-    ][:MOST_HEADLINES]
+    ]
+    shown = here[:MOST_HEADLINES]
     window = finding_code(shown[0].name).window if shown else "lung"
     centre, width = WINDOWS[window]
     bundle = f"{result.bundle.name} {result.bundle.version}"
     footer = [
         (_where(header, plane, reference), f"W {width:.0f}  L {centre:.0f}".replace("-", "\N{MINUS SIGN}")),
         (f"Bundle {bundle}, {PRODUCT} {result.runtime.software_version}", ""),
+        *((line, "") for line in _others(here[MOST_HEADLINES:])),
     ]
     rings = tuple((item.best_slice.row, item.best_slice.column) for item in shown if item.best_slice)
     if rings:
@@ -146,34 +158,41 @@ def slice_picture(
 
 
 def _headline(finding: Finding) -> Headline:
-    side = f", {finding.laterality}" if finding.laterality else ""
-    return Headline(finding.name + side, _percent(finding.probability))
+    side = f", {finding.laterality}" if finding.laterality and finding_code(finding.name).sided else ""
+    return Headline(finding.name + side, f"{percentage(finding.probability, finding.operating_point)} %")
+
+
+def _others(findings: list[Finding]) -> list[str]:
+    """Lines that name the findings for which there is no headline, so that none of a slice is missing."""
+    if not findings:
+        return []
+    headlines = [_headline(item) for item in findings]
+    named = ", ".join(f"{item.text} {item.value.replace(' ', _NO_BREAK)}" for item in headlines)
+    return wrap(f"Also on this slice: {named}", FOOTER_LENGTH)
 
 
 def _study_headline(result: StudyResult) -> Headline:
-    return Headline("Pathology of the chest", _percent(result.probability), emphasised=bool(result.decision))
+    value = f"{percentage(result.probability, result.operating_point)} %"
+    return Headline("Pathology of the chest", value, emphasised=bool(result.decision))
 
 
 def _subtitle(result: StudyResult, shown: list[Finding]) -> str:
     if not shown:
         state = "present" if result.decision else "absent"
-        return f"Whole study: pathology {state} at operating point {_percent(result.operating_point)}"
-    points = ", ".join(dict.fromkeys(_percent(finding.operating_point) for finding in shown))
-    return f"AI finding, present at operating point {points}"
+        return f"Whole study: {state} at operating point {100 * result.operating_point:.1f} %"
+    points = ", ".join(dict.fromkeys(f"{100 * finding.operating_point:.1f} %" for finding in shown))
+    findings = "AI finding" if len(shown) == 1 else "AI findings"
+    return f"{findings}, present at operating point {points}"
 
 
 def _where(header: Dataset, plane: ImagePlane, reference: SliceReference) -> str:
-    image = (
-        f"Frame {reference.frame_number}"
-        if reference.frame_number
-        else f"Image {header.get('InstanceNumber', '')}"
-    )
+    number = next((element.value for element in taken_over(header, ("InstanceNumber",))), None)
+    if reference.frame_number is not None:
+        image = f"Frame {reference.frame_number}, slice"
+    else:
+        image = f"Image {number}, slice" if isinstance(number, int) else "Slice"
     z = f"{plane.position_mm[2]:.1f}".replace("-", "\N{MINUS SIGN}")
-    return f"{image.strip()}, slice {reference.index + 1} from the feet, z {z} mm"
-
-
-def _percent(probability: float) -> str:
-    return f"{100.0 * probability:.1f} %"
+    return f"{image} {reference.index + 1} from the feet, z {z} mm"
 
 
 def _describe(dataset: Dataset, header: Dataset, reference: SliceReference) -> None:
@@ -182,10 +201,11 @@ def _describe(dataset: Dataset, header: Dataset, reference: SliceReference) -> N
     dataset.BurnedInAnnotation = "NO"
     dataset.ConversionType = "WSD"
     # Lossy once is lossy for ever (PS3.3 C.7.6.1.1.5).
-    dataset.LossyImageCompression = header.get("LossyImageCompression") or "00"
-    for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-        if dataset.LossyImageCompression == "01" and header.get(keyword):
-            setattr(dataset, keyword, header[keyword].value)
+    compression = taken_over(header, _LOSSY_COMPRESSION)
+    lossy = any(element.keyword == _LOSSY_COMPRESSION[0] and element.value == "01" for element in compression)
+    for element in compression if lossy else ():
+        dataset.add(element)
+    dataset.LossyImageCompression = "01" if lossy else "00"
     source_image = Dataset()
     source_image.ReferencedSOPClassUID = header.SOPClassUID
     source_image.ReferencedSOPInstanceUID = header.SOPInstanceUID

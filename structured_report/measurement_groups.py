@@ -33,6 +33,7 @@ from inference.study_result import Finding, SliceReference, StudyResult
 from inference.study_result import Measurement as Quantity
 from structured_report.codes import concept, finding_code, laterality_code, private_code
 from structured_report.identifiers import tracking_uid
+from structured_report.percentage import percentage
 from structured_report.provenance import Device
 from structured_report.source import SourceStudy
 
@@ -87,7 +88,9 @@ def study_group(
         tracking=tracking_uid(result.key, ""),  # no finding can be called that
         finding=concept("pathology"),
         at=anchor(result.key_slices[0], source),
-        numbers=[(concept("probability"), _percent(result.probability), concept("percent"))],
+        numbers=[
+            (concept("probability"), _percent(result.probability, result.operating_point), concept("percent"))
+        ],
         evaluations=evaluations,
         algorithm=ensemble,
         parameters=(f"operating_point={result.operating_point:g}", *ensemble.parameters),
@@ -104,13 +107,20 @@ def finding_group(
     if finding.present and finding.member_scores:
         scores = ", ".join(f"{member} {score:.3f}" for member, score in finding.member_scores.items())
         comments.append(f"Scores of the members, from 0 to 1: {scores}.")
-    side = laterality_code(finding.laterality) if finding.present and finding.laterality else None
+    laterality = finding.laterality if finding.present and coding.sided else None
+    side = laterality_code(laterality) if laterality else None
     return _group(
         name=finding.name,
         tracking=tracking_uid(result.key, finding.name),
         finding=coding.code,
         at=anchor(finding.best_slice or result.key_slices[0], source),
-        numbers=[(concept("probability"), _percent(finding.probability), concept("percent"))],
+        numbers=[
+            (
+                concept("probability"),
+                _percent(finding.probability, finding.operating_point),
+                concept("percent"),
+            )
+        ],
         evaluations=[_presence(finding.present)],
         algorithm=ensemble,
         parameters=(f"operating_point={finding.operating_point:g}",),
@@ -192,8 +202,8 @@ def _presence(present: bool) -> QualitativeEvaluation:
     return QualitativeEvaluation(concept("presence"), concept("present" if present else "absent"))
 
 
-def _percent(probability: float) -> float:
-    return round(100.0 * probability, 2)
+def _percent(probability: float, operating_point: float) -> float:
+    return float(percentage(probability, operating_point, decimals=2))
 
 
 def _quantity(quantity: Quantity) -> tuple[CodedConcept, float, CodedConcept]:

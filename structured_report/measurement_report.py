@@ -33,6 +33,7 @@ from structured_report.object_header import (
     complete,
     series_description,
 )
+from structured_report.percentage import percentage
 from structured_report.provenance import Device, observation_context
 from structured_report.source import SourceStudy
 
@@ -108,10 +109,14 @@ def _in_words(result: StudyResult) -> ContainerContentItem:
 
 def _conclusion(result: StudyResult) -> str:
     present = [finding for finding in in_reading_order(result.findings) if finding.present]
-    named = ", ".join(f"{finding.name} ({100 * finding.probability:.1f} %)" for finding in present)
+    named = ", ".join(
+        f"{finding.name} ({percentage(finding.probability, finding.operating_point)} %)"
+        for finding in present
+    )
     sentences = [
-        f"Probability of pathology {100 * result.probability:.1f} %, operating point"
-        f" {100 * result.operating_point:.1f} %: pathology {'present' if result.decision else 'absent'}.",
+        f"Probability of pathology {percentage(result.probability, result.operating_point)} %,"
+        f" operating point {100 * result.operating_point:.1f} %:"
+        f" pathology {'present' if result.decision else 'absent'}.",
         f"Findings at or above their operating points: {named or 'none'}.",
     ]
     if result.most_dangerous is not None:

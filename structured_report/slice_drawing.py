@@ -7,6 +7,7 @@ sides, a scale bar and the ring of a finding lie on the slice.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -186,10 +187,8 @@ def _annotated(
     _scale_bar(lines, image, picture.pixel_spacing_mm[1] / scale[1], unit)
     lines.draw()
     draw = ImageDraw.Draw(image)
-    for number, (x, y) in enumerate(centres, start=1):
-        if len(centres) > 1:
-            point = (x + 0.75 * radius, y - 0.75 * radius)
-            _outlined(draw, point, str(number), where="lb", font=_font("SemiBold", 18 * unit))
+    if len(centres) > 1:
+        _ring_numbers(draw, centres, radius, unit)
     width, height = image.size
     for edge, point, where in (
         ("left", (8 * unit, height / 2), "lm"),
@@ -199,6 +198,23 @@ def _annotated(
     ):
         _outlined(draw, point, picture.edges[edge], where=where, font=_font("SemiBold", 22 * unit))
     return image
+
+
+def _ring_numbers(
+    draw: ImageDraw.ImageDraw, centres: list[tuple[float, float]], radius: float, unit: float
+) -> None:
+    """A number beside each ring; rings that nearly coincide share a label, "1, 2", or none could be read."""
+    marks: dict[tuple[float, float], list[int]] = {}
+    for number, centre in enumerate(centres, start=1):
+        near = next((mark for mark in marks if math.dist(mark, centre) < radius), centre)
+        marks.setdefault(near, []).append(number)
+    font = _font("SemiBold", 18 * unit)
+    width, _ = draw.im.size
+    for (x, y), numbers in marks.items():
+        label = ", ".join(map(str, numbers))
+        left = min(x + 0.75 * radius, width - font.getlength(label) - 6 * unit)
+        bottom = max(y - 0.75 * radius, 22 * unit)
+        _outlined(draw, (left, bottom), label, where="lb", font=font)
 
 
 def _scale_bar(lines: _Lines, image: Image.Image, mm_per_pixel: float, unit: float) -> None:
@@ -214,7 +230,7 @@ def _scale_bar(lines: _Lines, image: Image.Image, mm_per_pixel: float, unit: flo
         lines.line(x, y, x, y - (9 if index in (0, centimetres) else 5) * unit)
     label = f"{centimetres} cm"
     position = (right - length - 6 * unit, y)
-    _outlined(ImageDraw.Draw(image), position, label, where="rm", font=_font("Regular", 15 * unit))
+    _outlined(ImageDraw.Draw(image), position, label, where="rm", font=_font("SemiBold", 16 * unit))
 
 
 class _Lines:

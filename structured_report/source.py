@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from inference.study_result import SliceReference, StudyResult
-from structured_report.codes import CODE_MEANING_LENGTH
+from structured_report.codes import CODE_MEANING_LENGTH, CODING_SCHEME_LENGTH
 from structured_report.errors import SourceError
 from structured_report.source_text import empty, taken_over
 
@@ -67,6 +67,8 @@ _ACQUISITION_EQUIPMENT = (
     *("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "DeviceUID"),
 )
 
+_UTC_OFFSET = re.compile(r"\+(0\d|1[0-3])[0-5]\d|\+1400|-(0\d|1[01])[0-5]\d|-1200")
+
 _ORDER = ("PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest")
 _REQUESTED_PROCEDURE = (
     *("RequestedProcedureID", "RequestedProcedureDescription", "RequestedProcedureCodeSequence"),
@@ -95,7 +97,7 @@ class SourceStudy:
     acquisition_equipment
         Attributes of the scanner; [] if the source does not name its manufacturer.
     timezone_offset
-        TimezoneOffsetFromUTC (0008,0201) or None.
+        TimezoneOffsetFromUTC (0008,0201); None if absent or none (PS3.3 C.12.1: -1200 to +1400).
     """
 
     instances: Mapping[str, Dataset]
@@ -141,9 +143,9 @@ def read_source(result: StudyResult, headers: Sequence[Dataset]) -> SourceStudy:
         request_attributes=requests,
         referenced_requests=list(_referenced_requests(first, requests)),
         procedures=list(dict.fromkeys(_procedures(first, requests))),
-        coding_schemes=_items(first, "CodingSchemeIdentificationSequence"),
+        coding_schemes=list(_coding_schemes(first)),
         acquisition_equipment=taken_over(first, _ACQUISITION_EQUIPMENT) if first.get("Manufacturer") else [],
-        timezone_offset=offset if re.fullmatch(r"[+-]\d{4}", offset) else None,
+        timezone_offset=offset if _UTC_OFFSET.fullmatch(offset) else None,
     )
 
 
@@ -192,8 +194,23 @@ def _procedures(header: Dataset, requests: Sequence[Dataset]) -> Iterator[Code]:
         (header, "RequestedProcedureCodeSequence"),
     ):
         for item in _items(holder, keyword):
-            value = item.get("CodeValue") or item.get("LongCodeValue") or item.get("URNCodeValue")
-            if value and item.get("CodingSchemeDesignator") and item.get("CodeMeaning"):
-                version = item.get("CodingSchemeVersion") or None
-                meaning = item.CodeMeaning[:CODE_MEANING_LENGTH]
-                yield Code(str(value), item.CodingSchemeDesignator, meaning, version)
+            values = (_single(item, name) for name in ("CodeValue", "LongCodeValue", "URNCodeValue"))
+            value = next(filter(None, values), "")
+            scheme, meaning = _single(item, "CodingSchemeDesignator"), _single(item, "CodeMeaning")
+            if value and meaning and 0 < len(scheme) <= CODING_SCHEME_LENGTH:
+                version = _single(item, "CodingSchemeVersion") or None
+                yield Code(value, scheme, meaning[:CODE_MEANING_LENGTH], version)
+
+
+def _coding_schemes(header: Dataset) -> Iterator[Dataset]:
+    return (
+        item
+        for item in _items(header, "CodingSchemeIdentificationSequence")
+        if _single(item, "CodingSchemeDesignator")
+    )
+
+
+def _single(item: Dataset, keyword: str) -> str:
+    """The value of a text attribute; "" where it is absent, or a backslash makes several of it."""
+    value = item.get(keyword)
+    return value if isinstance(value, str) else ""

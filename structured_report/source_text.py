@@ -13,12 +13,13 @@ from collections.abc import Iterable
 
 from pydicom import config
 from pydicom.charset import python_encoding
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
+from pydicom.valuerep import AMBIGUOUS_VR, DSfloat
 
 from structured_report.errors import SourceEncodingError
 
@@ -48,7 +49,11 @@ def check_character_set(header: Dataset) -> None:
 
 
 def taken_over(header: Dataset, keywords: Iterable[str]) -> list[DataElement]:
-    """The elements of `header` with these keywords, decoded; absent ones are left out.
+    """The elements of `header` with these keywords, decoded.
+
+    Left out are absent ones, sequences in which nothing stands (an optional one must not be empty), and, with
+    a line in the log, values that their value representation cannot hold. The others are taken as they are,
+    valid or not: equality with the source matters more than their form.
 
     Raises
     ------
@@ -69,21 +74,40 @@ def empty(keyword: str) -> DataElement:
 def _decoded(dataset: Dataset, tag: BaseTag) -> DataElement | None:
     try:
         return _copied(dataset[tag])
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, NotImplementedError):
         # A number that is none ("60kg" as PatientWeight) must not cost the patient the report.
         _log.warning("source attribute %s is not valid and is left out", tag)
         return None
 
 
-def _copied(element: DataElement) -> DataElement:
-    if element.VR == "SQ":
-        return DataElement(element.tag, "SQ", Sequence(_decoded_item(item) for item in element.value))
-    value = element.value
-    if element.VR in TEXT_VRS:
+def _copied(element: DataElement) -> DataElement | None:
+    vr, value = _representation(element), element.value
+    if vr == "SQ":
+        items = [item for item in map(_decoded_item, Sequence(value)) if len(item)]
+        return DataElement(element.tag, vr, Sequence(items)) if items else None
+    if isinstance(value, bytes) and vr in TEXT_VRS:
+        raise TypeError("bytes that no character set governs")
+    if vr in TEXT_VRS:
         many = isinstance(value, MultiValue)
         value = [_text(element.tag, part) for part in value] if many else _text(element.tag, value)
-    # Values are the source's, valid or not: equality with the source matters more than their form.
-    return DataElement(element.tag, element.VR, value, validation_mode=config.IGNORE)
+    if vr == "DS":
+        value = [*map(_number, value)] if isinstance(value, MultiValue) else _number(value)
+    return DataElement(element.tag, vr, value, validation_mode=config.IGNORE)
+
+
+def _number(value: object) -> DSfloat | None:
+    """A decimal string as it stands, rounded where it has more than the 16 characters of a DS."""
+    if value is None or value == "":
+        return None
+    return DSfloat(value, auto_format=True, validation_mode=config.IGNORE)  # type: ignore[arg-type]
+
+
+def _representation(element: DataElement) -> str:
+    """The data dictionary's value representation, which a stream need not have declared rightly."""
+    if not dictionary_has_tag(element.tag):
+        return element.VR
+    vr = dictionary_VR(element.tag)
+    return element.VR if vr in AMBIGUOUS_VR else vr
 
 
 def _decoded_item(item: Dataset) -> Dataset:

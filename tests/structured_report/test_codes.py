@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from importlib import resources
 from pathlib import Path
 
 import pytest
+from pydicom.sr._concepts_dict import concepts
 
 from structured_report.codes import (
     concept,
@@ -58,6 +61,29 @@ def test_a_finding_without_a_public_code_is_private_and_says_so() -> None:
         assert item.site is not None
 
 
+def test_public_codes_mean_what_the_standard_says() -> None:
+    """Value and meaning as pydicom's dictionaries of PS3.16 have them, wherever they have the code."""
+    table = tomllib.loads(resources.files("structured_report").joinpath("codes.toml").read_text("utf-8"))
+    written = [finding["code"] for finding in table["findings"]]
+    written += [code for part in ("sites", "lateralities", "concepts") for code in table[part].values()]
+    checked = 0
+    for value, scheme, meaning in written:
+        entries = [entry[value] for entry in concepts.get(scheme, {}).values() if value in entry]
+        meanings = {
+            entry[0] for entry in entries if entry[1]
+        }  # entries of context groups; others are SNOMED's
+        checked += bool(meanings)
+        assert not meanings or meaning in meanings, (value, meaning)
+    assert checked > 25
+
+
+def test_only_paired_organs_have_a_side() -> None:
+    sided = {name for name, item in finding_codes().items() if item.sided}
+    assert {"Lung nodule", "Pleural effusion", "Pneumothorax", "Bronchiectasis"} <= sided
+    assert not sided & {"Cardiomegaly", "Pericardial effusion", "Hiatal hernia", "Medical material"}
+    assert finding_code("ribs_fracture").sided  # nobody knows: the side is told
+
+
 def test_an_unforeseen_name_gets_a_code_of_its_own() -> None:
     one, other = finding_code("ribs_fracture"), finding_code("covid")
     assert one.match == "none"
@@ -74,6 +100,10 @@ def test_codes_fit_their_value_representations() -> None:
         assert len(code.value) <= 16
         assert len(code.scheme_designator) <= 16
         assert len(code.meaning) <= 64
+
+
+def test_a_backslash_in_a_name_does_not_split_its_meaning() -> None:
+    assert private_code("ground glass\\crazy paving").meaning == "ground glass/crazy paving"
 
 
 def test_laterality_is_of_context_group_244() -> None:

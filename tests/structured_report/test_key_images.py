@@ -127,6 +127,54 @@ def test_words_windows_and_rings(result: StudyResult, headers: list[Dataset]) ->
     assert RING_LEGEND in lines
 
 
+@pytest.mark.parametrize("number", [None, "12.5"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_missing_or_odd_instance_number_is_not_drawn(
+    number: str | None, result: StudyResult, headers: list[Dataset]
+) -> None:
+    for header in headers:
+        element = pydicom.DataElement("InstanceNumber", "IS", None)
+        if number is not None:
+            element = pydicom.DataElement("InstanceNumber", "IS", number, pydicom.config.IGNORE)
+        header.add(element)
+    assert picture(result, headers, 0).footer[0][0] == "Slice 11 from the feet, z −250.0 mm"
+
+
+def test_every_finding_of_a_slice_is_named(result: StudyResult, headers: list[Dataset]) -> None:
+    shared = result.key_slices[0]
+    names = (
+        *("Lung nodule", "Consolidation", "Atelectasis"),
+        *("Emphysema", "Bronchiectasis", "Peribronchial thickening", "Interlobular septal thickening"),
+    )
+    findings = tuple(
+        replace(result.findings[1], name=name, severity=20 - index, laterality=None, best_slice=shared)
+        for index, name in enumerate(names)
+    )
+    drawn = picture(replace(result, findings=findings), headers, 0)
+    assert [item.text for item in drawn.headlines] == ["1  Lung nodule", "2  Consolidation", "3  Atelectasis"]
+    lines = [left for left, _ in drawn.footer[2:-1]]
+    assert all(line[-1].isalpha() or line[-1] in ",%" for line in lines), "a number and its sign are parted"
+    assert " ".join(lines).replace("\N{NO-BREAK SPACE}", " ") == (
+        "Also on this slice: Emphysema 87.3 %, Bronchiectasis 87.3 %, Peribronchial thickening 87.3 %,"
+        " Interlobular septal thickening 87.3 %"
+    )
+    assert all(len(line) <= 60 for line in lines), "a longer line would be shrunk until nobody can read it"
+
+
+def test_a_side_is_named_only_of_what_has_two(result: StudyResult, headers: list[Dataset]) -> None:
+    heart = replace(result.findings[1], name="Cardiomegaly", laterality="left")
+    drawn = picture(replace(result, findings=(heart,)), headers, 0)
+    assert [item.text for item in drawn.headlines] == ["Cardiomegaly"]
+
+
+def test_a_probability_is_not_rounded_over_its_operating_point(
+    normal_result: StudyResult, headers: list[Dataset]
+) -> None:
+    drawn = picture(replace(normal_result, probability=0.49996), headers, 0)
+    assert drawn.headlines[0].value == "49.996 %"
+    assert "absent at operating point 50.0 %" in drawn.subtitle[0]
+
+
 def test_a_normal_study_shows_its_probability_and_no_ring(
     normal_result: StudyResult, headers: list[Dataset]
 ) -> None:

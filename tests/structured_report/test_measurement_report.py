@@ -204,6 +204,26 @@ def test_site_and_side(report: Dataset) -> None:
     assert children(site, SIDE) == []
 
 
+def test_what_lies_in_the_middle_has_no_side(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    heart = Finding("Cardiomegaly", 0.9, 0.5, True, 2, {}, "left", result.key_slices[0])
+    report = written(built(replace(result, findings=(heart,)), headers, context))
+    (site,) = children(group_of(report, "Cardiomegaly"), SITE)
+    assert coded(site.ConceptCodeSequence) == ("80891009", "SCT")
+    assert children(site, SIDE) == []
+
+
+def test_an_absent_finding_stays_below_its_operating_point_in_every_number(
+    normal_result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    report = written(built(replace(normal_result, probability=0.499999), headers, context))
+    (number,) = children(group_of(report, "Study"), PROBABILITY)
+    assert 49.99 < float(number.MeasuredValueSequence[0].NumericValue) < 50.0
+    sentences = [item.TextValue for item in children(report, WORDS)[0].ContentSequence]
+    assert "Probability of pathology 49.9999 %, operating point 50.0 %: pathology absent." in sentences[1]
+
+
 def test_every_number_has_a_point_on_its_slice_which_is_called_an_anchor(
     report: Dataset, result: StudyResult
 ) -> None:

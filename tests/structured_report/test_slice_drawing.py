@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from structured_report.slice_drawing import DrawnSlice, Headline, SlicePicture, draw_slice, windowed
 
@@ -73,6 +74,48 @@ def test_several_rings_are_numbered() -> None:
     single = slice_of(draw_slice(replace(one, rings=((200, 150),))), one).astype(int)
     beside = (slice(165, 185), slice(164, 185))  # above and to the right of the first ring
     assert np.any(pair[beside] != single[beside])
+
+
+def numbers(*rings: tuple[float, float]) -> list[tuple[float, float, float, float]]:
+    """Where the white numbers of rings stand: top, bottom, left, right of each separate piece of text."""
+    one = replace(picture(), edges=dict.fromkeys(EDGES, ""), rings=rings)
+    bare = replace(one, rings=rings[:1])  # a single ring has no number
+    shown, empty = (slice_of(draw_slice(item), one).astype(int) for item in (one, bare))
+    white = np.all(shown > 225, axis=2) & ~np.all(empty > 225, axis=2)
+    labels, count = ndimage.label(ndimage.binary_dilation(white, iterations=5))
+    places = ndimage.find_objects(np.where(white, labels, 0), count)
+    return [(at[0].start, at[0].stop, at[1].start, at[1].stop) for at in places]
+
+
+def test_rings_at_one_point_share_a_label_that_names_them_all() -> None:
+    alone, other = numbers((200, 150), (350, 400))
+    (shared,) = numbers((200, 150), (200, 150), (203, 152))
+    assert alone[3] - alone[2] < 14
+    assert shared[3] - shared[2] > 30
+    assert other[0] > 300
+
+
+@pytest.mark.parametrize("ring", [(2.0, 300.0), (300.0, 509.0), (2.0, 509.0), (509.0, 2.0)])
+def test_a_number_stands_within_the_slice(ring: tuple[float, float]) -> None:
+    places = numbers((150, 150), ring)
+    assert len(places) == 2
+    for top, bottom, left, right in places:
+        assert top > 0
+        assert left > 0
+        assert max(bottom, right) < 512
+        assert bottom - top > 8
+
+
+@pytest.mark.parametrize("spacing", [0.25, 0.54, 0.651, 0.976])
+@pytest.mark.parametrize("columns", [256, 512, 768])
+def test_the_bottom_letter_is_clear_of_the_scale(spacing: float, columns: int) -> None:
+    one = picture(columns, columns, (spacing, spacing))
+    with_letter = slice_of(draw_slice(one), one)
+    without = slice_of(draw_slice(replace(one, edges={**EDGES, "bottom": ""})), one)
+    letter_columns = np.flatnonzero(np.any(with_letter != without, axis=(0, 2)))
+    unit = with_letter.shape[1] / 512
+    strip = without[-round(30 * unit) :, letter_columns.min() - round(8 * unit) :][:, : round(40 * unit)]
+    assert np.all(np.abs(strip.astype(int) - 127) <= 1), "the scale reaches the letter"
 
 
 def letter(edge: str, text: str) -> NDArray[np.int64]:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from inference.study_result import StudyResult
 from structured_report import ReportContext, SourceEncodingError, SourceError, build_objects
 from structured_report.source import PATIENT_AND_STUDY, TYPE_2, read_source
+from structured_report.source_text import taken_over
 from tests.structured_report.samples import ct_headers, key_slices, study_result
 
 TEXT = ("PatientName", "ReferringPhysicianName", "PatientComments", "StudyDescription", "OtherPatientNames")
@@ -65,6 +68,13 @@ def objects_about(headers: list[Dataset], context: ReportContext) -> list[Datase
     result = study_result(headers)
     objects = build_objects(result, headers, key_slices(result), context)
     return [pydicom.dcmread(BytesIO(item.to_bytes())) for item in objects]
+
+
+def receive(headers: list[Dataset], keyword: str, vr: str, content: bytes) -> None:
+    """Put an element into every header as the bytes of a stream, whatever they are worth."""
+    tag = Tag(keyword)
+    for header in headers:
+        header[tag] = RawDataElement(tag, vr, len(content), content, 0, False, True)
 
 
 def plain(dataset: Dataset, keyword: str) -> object:
@@ -215,8 +225,7 @@ def test_an_invalid_value_is_carried_over_as_it_is(
 
 
 def test_a_number_that_is_none_costs_no_report(headers: list[Dataset], context: ReportContext) -> None:
-    raw = pydicom.dataelem.RawDataElement(pydicom.tag.Tag("PatientWeight"), "DS", 4, b"60kg", 0, False, True)
-    headers[0]._dict[raw.tag] = raw
+    receive(headers, "PatientWeight", "DS", b"60kg")
     for item in objects_about(headers, context):
         assert "PatientWeight" not in item
         assert str(item.PatientName) == "Müller^Jürgen"
@@ -251,6 +260,99 @@ def test_text_that_would_be_lost_is_an_error(
         build_objects(result, headers, key_slices(result), context)
     assert "ller" not in str(error.value)
     assert "Smith" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "content"),
+    [
+        ("SliceThickness", "DS", b"5mm "),
+        ("SliceThickness", "DS", b"1.25\\2"),
+        ("LossyImageCompression", "CS", b"NO"),
+        ("TimezoneOffsetFromUTC", "SH", b"+9900 "),
+        ("TimezoneOffsetFromUTC", "SH", b"+01:00"),
+        ("ProcedureCodeSequence", "LO", b"CT Thorax "),
+        ("RequestAttributesSequence", "UN", b"12345678"),
+        ("PatientSex", "LO", b"F "),
+        ("PatientSex", "??", b"F "),
+        ("PatientAge", "UN", b"066Y"),
+        ("PatientWeight", "DS", b"60.123456789012345678 "),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_malformed_element_costs_no_report_and_makes_no_invalid_one(
+    keyword: str, vr: str, content: bytes, context: ReportContext, iod_errors: Callable[[bytes], list[str]]
+) -> None:
+    headers = ct_headers(4)
+    receive(headers, keyword, vr, content)
+    result = study_result(headers)
+    for item in build_objects(result, headers, key_slices(result), context)[:2]:
+        assert iod_errors(item.to_bytes()) == []
+        assert str(item.dataset.PatientName) == "Müller^Jürgen"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_malformed_lossy_ratio_still_leaves_a_lossy_image(context: ReportContext) -> None:
+    headers = ct_headers(4)
+    receive(headers, "LossyImageCompression", "CS", b"01")
+    receive(headers, "LossyImageCompressionRatio", "DS", b"8:1 ")
+    image = objects_about(headers, context)[1]
+    assert image.LossyImageCompression == "01"
+    assert "LossyImageCompressionRatio" not in image
+
+
+def test_a_number_of_too_many_digits_is_rounded_to_what_its_representation_holds(
+    context: ReportContext,
+) -> None:
+    headers = ct_headers(4)
+    receive(headers, "PatientWeight", "DS", b"60.123456789012345678 ")
+    receive(headers, "PatientSize", "DS", b"1.70")
+    for written in objects_about(headers, context):
+        assert str(written.PatientWeight) == "60.1234567890123"
+        assert str(written.PatientSize) == "1.70"
+
+
+def test_sequences_that_say_nothing_are_left_out(
+    context: ReportContext, iod_errors: Callable[[bytes], list[str]]
+) -> None:
+    headers = ct_headers(4)
+    for header in headers:
+        header.ProcedureCodeSequence, header.OtherPatientIDsSequence = [], []
+        header.IssuerOfPatientIDQualifiersSequence = header.RequestAttributesSequence = [Dataset()]
+        header.CodingSchemeIdentificationSequence = [Dataset()]
+    result = study_result(headers)
+    for item in build_objects(result, headers, key_slices(result), context)[:2]:
+        assert iod_errors(item.to_bytes()) == []
+        assert "ProcedureCodeSequence" not in item.dataset
+        assert "ReferencedRequestSequence" not in item.dataset
+
+
+def test_an_element_has_the_dictionary_s_value_representation(context: ReportContext) -> None:
+    headers = ct_headers(4)
+    receive(headers, "PatientSex", "LO", b"F ")
+    for written in objects_about(headers, context):
+        assert (written["PatientSex"].VR, written.PatientSex) == ("CS", "F")
+    receive(headers, "PatientComments", "OB", b"Text")  # bytes that no character set governs
+    assert taken_over(headers[0], ("PatientComments",)) == []
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("CodingSchemeDesignator", "99" + "S" * 18),
+        ("CodingSchemeDesignator", "99RIS\\99PACS"),
+        ("CodeMeaning", "CT\\Thorax"),
+        ("CodeValue", "A\\B"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_procedure_code_that_is_no_code_is_not_reported(
+    keyword: str, value: str, headers: list[Dataset], result: StudyResult
+) -> None:
+    procedure = Dataset()
+    procedure.CodeValue, procedure.CodingSchemeDesignator, procedure.CodeMeaning = "CTTX", "99RIS", "CT"
+    setattr(procedure, keyword, value.split("\\") if "\\" in value else value)
+    headers[0].ProcedureCodeSequence = [procedure]
+    assert read_source(result, headers).procedures == []
 
 
 def test_a_volume_without_images_has_no_objects(result: StudyResult, context: ReportContext) -> None:
