@@ -3,6 +3,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 NODE := $(VENV)/bin/dicom-node
 JOBS ?= 2
+# As `dicom-node` does for itself: OpenMP threads that spin while they wait are slow on shared cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help setup setup-tests demo run test parity lint format train bench lock clean
 

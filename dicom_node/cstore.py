@@ -8,16 +8,12 @@ about one of them says nothing about another.
 from __future__ import annotations
 
 import socket
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmwrite
-from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, evt
@@ -74,7 +70,7 @@ class _File:
 
 def send_objects(
     peer: Peer,
-    items: Iterable[Path | bytes | Dataset],
+    paths: Iterable[Path],
     *,
     calling_aet: str,
     progress: Callable[[int, int], None] | None = None,
@@ -83,31 +79,30 @@ def send_objects(
 
     Parameters
     ----------
-    items
-        DICOM files (PS3.10), their bytes, or datasets with file meta information.
+    paths
+        DICOM files (PS3.10).
     progress
         Called with (objects answered, objects in all) after each of them.
 
     Returns
     -------
-    One entry for each item. An object that the peer does not accept does not keep the others from being sent.
+    One entry for each path. An object that the peer does not accept does not keep the others from being sent.
 
     Raises
     ------
     PeerUnreachable, AssociationRejected, AssociationLost
         If not all of them could be offered.
     """
-    with tempfile.TemporaryDirectory(prefix="send-") as folder:
-        files = [_describe(_as_path(item, Path(folder) / str(number))) for number, item in enumerate(items)]
-        sendable = [file for file in files if isinstance(file, _File)]
-        answers: dict[int, SentObject] = {}
-        for batch in _batches(sendable):
-            with _association(peer, batch, calling_aet) as association:
-                for file in batch:
-                    answers[id(file)] = _send(association, file, peer, len(answers), len(sendable))
-                    if progress is not None:
-                        progress(len(answers), len(files))
-        return [answers[id(file)] if isinstance(file, _File) else file for file in files]
+    files = [_describe(path) for path in paths]
+    sendable = [file for file in files if isinstance(file, _File)]
+    answers: dict[int, SentObject] = {}
+    for batch in _batches(sendable):
+        with _association(peer, batch, calling_aet) as association:
+            for file in batch:
+                answers[id(file)] = _send(association, file, peer, len(answers), len(sendable))
+                if progress is not None:
+                    progress(len(answers), len(files))
+    return [answers[id(file)] if isinstance(file, _File) else file for file in files]
 
 
 def verify(peer: Peer, *, calling_aet: str) -> None:
@@ -122,17 +117,6 @@ def verify(peer: Peer, *, calling_aet: str) -> None:
         status = association.send_c_echo()
         if "Status" not in status or status.Status != 0:
             raise AssociationLost(f"{peer.aet} did not answer the C-ECHO")
-
-
-def _as_path(item: Path | bytes | Dataset, target: Path) -> Path:
-    if isinstance(item, Path):
-        return item
-    if isinstance(item, Dataset):
-        buffer = BytesIO()
-        dcmwrite(buffer, item, enforce_file_format=True)
-        item = buffer.getvalue()
-    target.write_bytes(item)
-    return target
 
 
 def _describe(path: Path) -> _File | SentObject:
@@ -221,11 +205,13 @@ def _not_established(
     where = f"{peer.aet} at {peer.host}:{peer.port}"
     if not reached:
         return PeerUnreachable(f"{where} cannot be reached")
+    answer = association.acceptor.primitive
     if association.is_rejected:
-        answer = association.acceptor.primitive
         reason = f": {answer.reason_str}" if answer is not None and answer.result is not None else ""
         return AssociationRejected(f"{where} rejected the association{reason}")
-    return AssociationRejected(f"{where} did not accept the association")
+    if answer is None:
+        return AssociationRejected(f"{where} did not answer the association request, or broke off")
+    return AssociationRejected(f"{where} accepts none of the SOP classes and transfer syntaxes to be sent")
 
 
 def _send(association: Association, file: _File, peer: Peer, done: int, total: int) -> SentObject:

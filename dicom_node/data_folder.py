@@ -5,6 +5,7 @@ installation                        UID of this installation, made once
 work/<key>/                         fetched files; gone when the workflow ends
 results/<key>/                      result.json, sr.dcm, key-1.dcm ...; written once
 uploads/<id>/                       files of an upload; gone when its answer is out
+executor-<name>.lock  intake.lock   held by the process of that name, and by the one that takes studies in
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_node.errors import ExecutorTaken
+from dicom_node.errors import ExecutorTaken, SiteProblem
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,34 @@ class DataFolder:
         return self.results(key) / "result.json"
 
     def create(self) -> None:
-        """Make the folders; only the node's own user may look into them."""
-        for folder in (self.root, self.root / "work", self.root / "results", self.uploads):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the folders; only the node's own user may look into them.
+
+        Raises
+        ------
+        SiteProblem
+            If they cannot be made.
+        """
+        try:
+            for folder in (self.root, self.root / "work", self.root / "results", self.uploads):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SiteProblem(f"the data folder {self.root} cannot be used: {error.strerror}") from error
+
+    def executor_lock(self, executor_id: str) -> ProcessLock:
+        """Held by the process that works under this name: two of one name would do the same step twice."""
+        return ProcessLock(
+            self.root / f"executor-{executor_id}.lock",
+            f"another node works in {self.root} under this name: stop it, or set another data_folder or"
+            " worker.executor_id",
+        )
+
+    def intake_lock(self) -> ProcessLock:
+        """Held by the process that takes studies and uploads in."""
+        return ProcessLock(
+            self.root / "intake.lock",
+            f"another node takes studies in for {self.root}: stop it, set another data_folder, or start a"
+            " further worker with 'dicom-node worker'",
+        )
 
     def installation_uid(self) -> str:
         """UID of this installation (PS3.5 B.2, derived from a UUID), the same ever after."""
@@ -77,34 +104,42 @@ class DataFolder:
                 folder.unlink(missing_ok=True)
 
 
-class ExecutorLock:
-    """One process works under an executor name; the kernel lifts the lock however the process ends."""
+class ProcessLock:
+    """What one process has at a time; the kernel lifts the lock however the process ends.
 
-    def __init__(self, folder: DataFolder, executor_id: str) -> None:
-        self._file = folder.root / f"executor-{executor_id}.lock"
+    `taken` is the sentence for a person who starts a second one.
+    """
+
+    def __init__(self, file: Path, taken: str) -> None:
+        self._file = file
+        self._taken = taken
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the name.
+        """Take it; once more changes nothing.
 
         Raises
         ------
         ExecutorTaken
-            If a living process has it: two of one name would do the same step twice.
+            If another living process has it.
+        SiteProblem
+            If nothing can be written there.
         """
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._descriptor is not None:
+            return
+        try:
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SiteProblem(f"{self._file} cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise ExecutorTaken(
-                f"another node works in {self._file.parent} under this name: stop it, or set another"
-                " data_folder or worker.executor_id"
-            ) from error
+            raise ExecutorTaken(self._taken) from error
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the name back."""
+        """Give it back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -116,11 +151,15 @@ def write_once(path: Path, data: bytes) -> None:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.rename(path)
+    try:
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):  # another process was first
+            path.hardlink_to(partial)
+    finally:
+        partial.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

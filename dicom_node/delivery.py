@@ -70,14 +70,15 @@ class Delivery:
             return []
         try:
             study = self.orthanc.study(record.orthanc_id)
-            series = [self.orthanc.series(series_id) for series_id in study.series_ids]
-            own = self.ledger.own_series(item.series_uid for item in series)
-            wanted = [item for item in series if item.series_uid not in own]
-            return self._fetch((instance for item in wanted for instance in item.instance_ids), spool)
         except ArchiveMissing:
-            # The study was removed from the archive meanwhile; what it made is still delivered.
+            # The study was removed from the archive meanwhile; what it made is still delivered. (A single
+            # instance that is missing is another matter: it may be just about to be replaced.)
             logger.warning("originals are no longer in the archive")
             return []
+        series = [self.orthanc.series(series_id) for series_id in study.series_ids]
+        own = self.ledger.own_series(item.series_uid for item in series)
+        wanted = [item for item in series if item.series_uid not in own]
+        return self._fetch((instance for item in wanted for instance in item.instance_ids), spool)
 
     def _fetch(self, instance_ids: Iterable[str], spool: Path) -> list[Path]:
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -40,6 +40,8 @@ class Durable:
         self._executor_id = executor_id
         self._workflows: dict[str, Workflow] = {}
         self._steps = _Steps()
+        self._running: set[str] = set()
+        self._missed: set[str] = set()
 
     def start(self, workflows: dict[str, Workflow], queues: dict[str, int], poll_s: float) -> None:
         """Launch; workflows of a killed process of the same name are taken up.
@@ -66,7 +68,8 @@ class Durable:
         _own_log_lines()
         for name, function in workflows.items():
             # However often the node is restarted, no study is given up.
-            self._workflows[name] = DBOS.workflow(name=name, max_recovery_attempts=None)(_plain(function))
+            workflow = DBOS.workflow(name=name, max_recovery_attempts=None)
+            self._workflows[name] = workflow(self._tracked(function))
         DBOS.launch()
         for queue, workers in queues.items():
             DBOS.register_queue(
@@ -105,6 +108,34 @@ class Durable:
         status = DBOS.get_workflow_status(workflow_id)
         return status.status in _ACTIVE if status is not None else None
 
+    def revive(self) -> None:
+        """Put runs back into their queues that are marked as under way here and are not.
+
+        A store that cannot be written (a full disk) loses a run between two steps without recording its end.
+        Twice missed in a row, since one just given out has not begun yet.
+        """
+        pending = {
+            item.workflow_id: item.queue_name
+            for item in DBOS.list_workflows(executor_id=self._executor_id, status="PENDING")
+        }
+        missing = pending.keys() - self._running
+        for workflow_id in missing & self._missed:
+            DBOS.resume_workflow(workflow_id, queue_name=pending[workflow_id])
+        self._missed = missing - self._missed
+
+    def _tracked(self, function: Workflow) -> Workflow:
+        """The function as DBOS takes it (a bound method bears no marks), in `_running` while it runs."""
+
+        def run(*arguments: str) -> None:
+            workflow_id = DBOS.workflow_id or ""
+            self._running.add(workflow_id)
+            try:
+                function(*arguments)
+            finally:
+                self._running.discard(workflow_id)
+
+        return run
+
     def take_over(self, executor_id: str) -> int:
         """Put what a dead process of another name has under way back into its queues; how much that was."""
         left = DBOS.list_workflows(executor_id=executor_id, status="PENDING")
@@ -140,15 +171,6 @@ class _Steps:
             self._condition.wait_for(lambda: self._running == 0, timeout_s)
         # The last step's outcome is recorded by its own thread, just after it ended.
         time.sleep(0.2)
-
-
-def _plain(function: Workflow) -> Workflow:
-    """A function that DBOS can put its marks on, which a bound method does not take."""
-
-    def run(*arguments: str) -> None:
-        function(*arguments)
-
-    return run
 
 
 def _own_log_lines() -> None:

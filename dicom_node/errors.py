@@ -4,7 +4,8 @@
     ├── ArchiveError           talking to Orthanc failed
     │   ├── ArchiveUnavailable     no answer, or not now: worth trying again
     │   ├── ArchiveMissing         the resource is not there
-    │   └── ArchiveRefused         credentials or request not accepted
+    │   ├── ArchiveRefused         credentials or request not accepted
+    │   └── ArchiveDamaged         a file is no longer what Orthanc recorded when it was received
     ├── SendError              a C-STORE peer did not take the objects: worth trying again
     │   ├── PeerUnreachable        no TCP connection
     │   ├── AssociationRejected    the peer, or its configuration, does not want us
@@ -12,7 +13,8 @@
     │   └── ObjectsRefused         the peer answered, but did not store everything
     ├── PortTaken              a port that is needed is in use
     ├── OrthancFailed          a local Orthanc is not installed or did not start
-    └── ExecutorTaken          another process works under the same name in the same data folder
+    ├── ExecutorTaken          another process works under the same name in the same data folder
+    └── SiteProblem            a secret file, the data folder or the database cannot be used
 
 Refusals of studies and uploads are no faults: they have their own tree in `inference.errors`.
 """
@@ -44,6 +46,10 @@ class ArchiveRefused(ArchiveError):
     """Orthanc does not accept the credentials or the request."""
 
 
+class ArchiveDamaged(ArchiveError):
+    """A file in Orthanc's storage is not what Orthanc recorded when it was received."""
+
+
 class SendError(NodeError):
     """A C-STORE peer did not take the objects."""
 
@@ -65,7 +71,7 @@ class ObjectsRefused(SendError):
 
 
 class PortTaken(NodeError):
-    """A port that is needed is in use by another program."""
+    """A port that is needed is in use by another program, or cannot be opened."""
 
 
 class OrthancFailed(NodeError):
@@ -73,7 +79,11 @@ class OrthancFailed(NodeError):
 
 
 class ExecutorTaken(NodeError):
-    """Another process works under the same executor name in the same data folder."""
+    """Another process works under the same executor name, or takes studies in, in the same data folder."""
+
+
+class SiteProblem(NodeError):
+    """Something that the settings name cannot be used: a secret file, the data folder, the database."""
 
 
 def describe_fault(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from dicom_node.orthanc import ArchiveSeries, ArchiveStudy, Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.settings import ReportSettings
 from dicom_node.steps import ImagesChanged
-from inference.errors import Refusal, SeriesRefusal
+from inference.errors import SeriesRefusal
 from inference.instance_header import InstanceHeader
 from inference.series import choose_series
 
@@ -77,6 +77,9 @@ class Examiner:
     def examine(self, orthanc_id: str) -> None:
         """Look at one study and enter the work that it makes, if any.
 
+        A study that still grows is left alone: its images would be analysed in part, and `last_update`, one
+        second fine, could not tell it from what it becomes. It is named again when it is stable.
+
         Raises
         ------
         ArchiveError
@@ -84,18 +87,32 @@ class Examiner:
         """
         try:
             study = self.orthanc.study(orthanc_id)
-            if self.ledger.memory.seen_at(orthanc_id) == study.last_update:
-                return
-            self.ledger.withdraw(self._unexaminable(study.study_uid))
-            self._examine(study)
         except ArchiveMissing:
-            self.ledger.memory.forget([orthanc_id])
+            self._gone(orthanc_id)
             return
+        latest = self.ledger.latest(study.study_uid)
+        if not study.stable or (latest is not None and latest.source == "upload" and not latest.ended):
+            # The latter: an upload's originals are on their way into the archive, perhaps half of them there.
+            return
+        abandoned = latest is not None and latest.code == ImagesChanged.code
+        if self.ledger.memory.seen_at(orthanc_id) == study.last_update and not abandoned:
+            return
+        self._examine(study)
+        self.ledger.withdraw(self._unexaminable(study.study_uid))
         self.ledger.memory.see(orthanc_id, study.last_update)
 
     def record_fault(self, orthanc_id: str, error: Exception, retry_in_s: float) -> None:
-        """Make a study that cannot be examined visible in the ledger until it can."""
-        study = self.orthanc.study(orthanc_id)
+        """Make a study that cannot be examined visible in the ledger until it can.
+
+        Raises
+        ------
+        ArchiveError
+            If Orthanc does not even know which study it is: then the fault is Orthanc's.
+        """
+        try:
+            study = self.orthanc.study(orthanc_id)
+        except ArchiveMissing:
+            return
         key = self._unexaminable(study.study_uid)
         plan = WorkPlan(study_uid=study.study_uid, series_uid="", instances=(), decisions=())
         self.ledger.add(
@@ -124,25 +141,38 @@ class Examiner:
         if not latest.ended:
             return latest.key
         study = self.orthanc.study(record.orthanc_id)
-        return self._enter(study, self._foreign(study), attempt=latest.attempt + 1)
+        return self._enter(study, self._foreign(study), again=True)
+
+    def _gone(self, orthanc_id: str) -> None:
+        """The study is no longer in the archive."""
+        self.ledger.memory.forget([orthanc_id])
+        waiting = self.ledger.unexamined(orthanc_id)
+        if waiting is not None:
+            self.ledger.refused(waiting, ImagesChanged.code, ImagesChanged.sentence, ImagesChanged.remedy)
 
     def _examine(self, study: ArchiveStudy) -> None:
         series = self._foreign(study)
         if not any(item.instance_ids for item in series):
             return
-        self._enter(study, series, attempt=None)
+        self._enter(study, series, again=False)
 
-    def _enter(self, study: ArchiveStudy, series: Sequence[ArchiveSeries], attempt: int | None) -> str:
+    def _enter(self, study: ArchiveStudy, series: Sequence[ArchiveSeries], *, again: bool) -> str:
         """The key of what the study holds now; work for it is entered unless it is known."""
         latest = self.ledger.latest(study.study_uid)
         try:
             plan = self._plan(study, series)
         except SeriesRefusal as refusal:
             return self._refuse(study, refusal, latest)
-        if attempt is None:
-            if latest is not None and latest.images == plan.images and latest.code != ImagesChanged.code:
-                return latest.key
-            attempt = latest.attempt + 1 if latest is not None and latest.images == plan.images else 0
+        before = self.ledger.latest(study.study_uid, images=plan.images)
+        abandoned = before is not None and before.code == ImagesChanged.code
+        newest = before is not None and latest is not None and before.key == latest.key
+        if before is not None and newest and not (again or abandoned):
+            if before.state == "refused":
+                self.queue.enqueue_originals(before.key)
+            return before.key
+        attempt = 0
+        if before is not None:
+            attempt = before.attempt + 1 if again or abandoned else before.attempt
         key = self.keys.key(plan, attempt).hex
         work = NewWork(
             key=key,
@@ -160,12 +190,15 @@ class Examiner:
                 self.queue.enqueue_study(key)
             elif self.ledger.archive(key, plan, study.orthanc_id):
                 # The same bytes were uploaded before, for an answer only; now they are in the archive.
-                self.queue.enqueue_study(key)
+                if self.ledger.known(key).state == "refused":
+                    self.queue.enqueue_originals(key)
+                else:
+                    self.queue.enqueue_study(key)
         return key
 
     def _refuse(self, study: ArchiveStudy, refusal: SeriesRefusal, latest: WorkRecord | None) -> str:
         key = self.keys.refusal_key(study.study_uid, refusal.code.value).hex
-        if latest is not None and (latest.key == key or latest.state != "refused"):
+        if latest is not None and latest.state != "refused":
             # Images that were analysed are not un-analysed because others were removed.
             return latest.key
         decisions = refusal.decisions
@@ -180,9 +213,10 @@ class Examiner:
             predecessor=latest.key if latest is not None else None,
         )
         with work_on(key):
-            if self.ledger.add(work):
-                refuse(self.ledger, key, refusal)
-                self.queue.enqueue_originals(key)
+            if self.ledger.add(work, refusal):
+                logger.info("refused", extra={"code": refusal.code.value})
+            # Even where it is known: the process may have ended just here.
+            self.queue.enqueue_originals(key)
         return key
 
     def _foreign(self, study: ArchiveStudy) -> list[ArchiveSeries]:
@@ -193,7 +227,7 @@ class Examiner:
 
     def _plan(self, study: ArchiveStudy, series: Sequence[ArchiveSeries]) -> WorkPlan:
         headers: list[InstanceHeader] = []
-        locations: dict[str, str] = {}
+        locations: dict[tuple[str, str], str] = {}
         for item in series:
             for instance_id, dataset in self.orthanc.headers(item.orthanc_id).items():
                 try:
@@ -203,14 +237,15 @@ class Examiner:
                     logger.warning("an instance without UIDs was left out", extra={"orthanc_id": instance_id})
                     continue
                 headers.append(header)
-                locations[header.sop_instance_uid] = instance_id
+                locations[header.series_uid, header.sop_instance_uid] = instance_id
         choice = choose_series(headers)
+        chosen = {uid: locations[choice.series_uid, uid] for uid in choice.sop_instance_uids}
         return WorkPlan(
             study_uid=study.study_uid,
             series_uid=choice.series_uid,
             instances=tuple(
-                PlannedInstance(uid, locations[uid], self.orthanc.instance_md5(locations[uid]))
-                for uid in choice.sop_instance_uids
+                PlannedInstance(uid, location, self.orthanc.instance_md5(location))
+                for uid, location in chosen.items()
             ),
             decisions=choice.decisions,
             warnings=choice.warnings,
@@ -218,9 +253,3 @@ class Examiner:
 
     def _unexaminable(self, study_uid: str) -> str:
         return self.keys.refusal_key(study_uid, NOT_EXAMINED).hex
-
-
-def refuse(ledger: Ledger, key: str, refusal: Refusal) -> None:
-    """Enter why a study is not analysed."""
-    ledger.refused(key, refusal.code.value, refusal.sentence, refusal.remedy)
-    logger.info("refused", extra={"code": refusal.code.value})

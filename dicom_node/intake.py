@@ -24,10 +24,9 @@ from dicom_node.settings import IntakeSettings
 logger = logging.getLogger(__name__)
 
 FEED = "changes"
-_PAUSE_FIRST_S = 0.5
-_PAUSE_LONGEST_S = 30.0
-_FAULT_FIRST_S = 5.0
-_FAULT_LONGEST_S = 900.0
+# Seconds of the first and of the longest pause.
+_ARCHIVE_PAUSE_S = 0.5, 30.0
+_FAULT_PAUSE_S = 5.0, 900.0
 _SHORTEST_COMPARISON_S = 0.2
 
 
@@ -82,11 +81,11 @@ class Intake:
             except ArchiveError as error:
                 failures += 1
                 self._health.failed(error)
-                pause = pause_s(failures, _PAUSE_FIRST_S, _PAUSE_LONGEST_S)
+                pause = pause_s(failures, *_ARCHIVE_PAUSE_S)
             except Exception:
                 failures += 1
                 logger.exception("watching the archive failed")
-                pause = pause_s(failures, _PAUSE_FIRST_S, _PAUSE_LONGEST_S)
+                pause = pause_s(failures, *_ARCHIVE_PAUSE_S)
             self._stop.wait(pause)
 
     def _examine(self) -> None:
@@ -98,22 +97,25 @@ class Intake:
             try:
                 self._examiner.examine(orthanc_id)
                 failures.pop(orthanc_id, None)
-            except ArchiveError as error:
-                self._health.failed(error)
-                count = failures[orthanc_id] = failures.get(orthanc_id, 0) + 1
-                self._waiting.put(orthanc_id, pause_s(count, _PAUSE_FIRST_S, _PAUSE_LONGEST_S))
             except Exception as error:  # noqa: BLE001 - is entered in the ledger and the log
                 count = failures[orthanc_id] = failures.get(orthanc_id, 0) + 1
-                pause = pause_s(count, _FAULT_FIRST_S, _FAULT_LONGEST_S)
+                archive = isinstance(error, ArchiveError)
+                first, longest = _ARCHIVE_PAUSE_S if archive else _FAULT_PAUSE_S
+                pause = pause_s(count, first, longest)
                 self._record(orthanc_id, error, pause)
                 self._waiting.put(orthanc_id, pause)
 
     def _record(self, orthanc_id: str, error: Exception, pause: float) -> None:
-        logger.error("a study could not be examined", exc_info=error, extra={"orthanc_id": orthanc_id})
+        """Make the fault visible: the archive's, or, where the archive does answer, the study's own."""
         try:
             self._examiner.record_fault(orthanc_id, error, pause)
         except ArchiveError as away:
             self._health.failed(away)
+            return
+        except Exception:
+            # The thread must outlive a ledger that cannot be written; the study is examined again.
+            logger.exception("a study's fault could not be recorded")
+        logger.error("a study could not be examined", exc_info=error, extra={"orthanc_id": orthanc_id})
 
 
 class _Watch:
@@ -165,6 +167,7 @@ class _Watch:
         elif newest < position:
             logger.warning("the archive's feed of changes began anew")
             position = 0
+            self._memory.set_position(FEED, position)
         growing = False
         while position < newest:
             page = self._orthanc.changes(position)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, delete, event, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from dicom_node.archive_memory import ArchiveMemory
+from dicom_node.errors import SiteProblem
 from dicom_node.ledger_records import (
+    NOT_EXAMINED,
     PURPOSES,
     DeliveryRecord,
     NewWork,
@@ -31,6 +33,7 @@ from dicom_node.ledger_records import (
 )
 from dicom_node.ledger_tables import DeliveryRow, ObjectRow, StageRow, Table, WorkerRow, WorkRow
 from dicom_node.plan import WorkPlan
+from inference.errors import Refusal
 
 __all__ = ["DeliveryRecord", "Ledger", "NewWork", "ObjectRecord", "WorkRecord"]
 
@@ -39,11 +42,19 @@ class Ledger:
     """The ledger in the database at `url` (SQLAlchemy's form, with its password if it has one).
 
     `memory` is what the intake remembers of the archive, in the same database.
+
+    Raises
+    ------
+    SiteProblem
+        If the database cannot be used.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        Table.metadata.create_all(self._engine)
+        try:
+            self._engine = _engine(url)
+            Table.metadata.create_all(self._engine)
+        except (SQLAlchemyError, ImportError) as error:
+            raise SiteProblem(f"the ledger's database cannot be used: {database_words(error)}") from error
         self._session = sessionmaker(self._engine, expire_on_commit=False)
         self.memory = ArchiveMemory(self._session)
 
@@ -51,8 +62,8 @@ class Ledger:
         """Close every connection."""
         self._engine.dispose()
 
-    def add(self, work: NewWork) -> bool:
-        """Enter a key as queued; False, and nothing changes, where it is known already."""
+    def add(self, work: NewWork, refusal: Refusal | None = None) -> bool:
+        """Enter a key as queued, or as refused at once; False, and nothing changes, where it is known."""
         now = time.time()
         row = WorkRow(
             key=work.key,
@@ -71,6 +82,9 @@ class Ledger:
             created_at=now,
             updated_at=now,
         )
+        if refusal is not None:
+            row.state, row.ended_at = "refused", now
+            row.code, row.sentence, row.remedy = refusal.code.value, refusal.sentence, refusal.remedy
         try:
             with self._session.begin() as session:
                 session.add(row)
@@ -107,12 +121,22 @@ class Ledger:
         with self._session() as session:
             return work_records(session, session.scalars(query).all())
 
-    def latest(self, study_uid: str) -> WorkRecord | None:
-        """The newest row of a study in the archive: what a new one would succeed."""
-        query = select(WorkRow).where(WorkRow.study_uid == study_uid, WorkRow.purpose == "archive")
+    def latest(self, study_uid: str, images: str | None = None) -> WorkRecord | None:
+        """The newest row of a study in the archive, or of just these images: what a new one would succeed."""
+        query = select(WorkRow).where(
+            WorkRow.study_uid == study_uid, WorkRow.purpose == "archive", WorkRow.images != NOT_EXAMINED
+        )
+        if images is not None:
+            query = query.where(WorkRow.images == images)
         with self._session() as session:
             row = session.scalar(query.order_by(WorkRow.number.desc()).limit(1))
             return work_records(session, [row])[0] if row is not None else None
+
+    def unexamined(self, orthanc_id: str) -> str | None:
+        """Key of the row that stands for a study that could not be examined yet."""
+        query = select(WorkRow.key).where(WorkRow.orthanc_id == orthanc_id, WorkRow.images == NOT_EXAMINED)
+        with self._session() as session:
+            return session.scalar(query)
 
     def unfinished(self) -> list[WorkRecord]:
         """Rows that did not end, oldest first."""
@@ -208,10 +232,13 @@ class Ledger:
     def archive(self, key: str, plan: WorkPlan, orthanc_id: str) -> bool:
         """An upload's images have come into the archive; False where the key's results belong there already.
 
-        Where the work had ended it is queued anew, with the archive's images; nothing is computed again.
+        Where the work had ended, with a result or in failure, it is queued anew, with the archive's images; a
+        result that is there is not computed again.
         """
         wanted = update(WorkRow).where(WorkRow.key == key, WorkRow.purpose != "archive")
-        ended = update(WorkRow).where(WorkRow.key == key, WorkRow.state == "reported")
+        ended = update(WorkRow).where(
+            WorkRow.key == key, WorkRow.ended_at.is_not(None), WorkRow.state.in_(("reported", "failing"))
+        )
         values: dict[str, Any] = {"purpose": "archive", "orthanc_id": orthanc_id, "updated_at": time.time()}
         with self._session.begin() as session:
             if session.execute(wanted.values(**values).returning(WorkRow.key)).first() is None:
@@ -296,6 +323,12 @@ class Ledger:
             paths = delete(ObjectRow).where(ObjectRow.key == key).returning(ObjectRow.path)
             return [Path(path) for path in session.scalars(paths)]
 
+    def unclaimed(self) -> list[str]:
+        """Keys of uploads that ended and whose objects were made for a caller only."""
+        query = select(WorkRow.key).where(WorkRow.purpose == "objects", WorkRow.ended_at.is_not(None))
+        with self._session() as session:
+            return list(session.scalars(query))
+
     def own_series(self, series_uids: Iterable[str]) -> set[str]:
         """Those of the series that this node made."""
         query = select(ObjectRow.series_uid).where(ObjectRow.series_uid.in_(list(series_uids))).distinct()
@@ -331,6 +364,11 @@ class Ledger:
         )
         with self._session.begin() as session:
             session.execute(statement)
+
+
+def database_words(error: Exception) -> str:
+    """What the driver says of the database ("database or disk is full"), without statement and values."""
+    return str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
 
 
 def _engine(url: str) -> Engine:

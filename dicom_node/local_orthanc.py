@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -202,7 +203,7 @@ def find_orthanc() -> str:
 
 
 def require_free_port(port: int, purpose: str, host: str = "0.0.0.0") -> None:  # noqa: S104 - as Orthanc does
-    """Check that nothing listens on `port`.
+    """Check that `port` can be listened on.
 
     Raises
     ------
@@ -216,6 +217,9 @@ def require_free_port(port: int, purpose: str, host: str = "0.0.0.0") -> None:  
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortTaken(
-                f"port {port}, {purpose} port, is in use by another program: stop it or choose another port"
-            ) from error
+            words = (
+                "is in use by another program: stop it or choose another port"
+                if error.errno == errno.EADDRINUSE
+                else f"cannot be opened on {host}: {error.strerror}"
+            )
+            raise PortTaken(f"port {port}, {purpose} port, {words}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from dicom_node.errors import describe_fault
 
 _key: ContextVar[str | None] = ContextVar("key_of_work", default=None)
 _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
-_QUOTES_TAGS = ("pydicom", "pynetdicom", "highdicom")
+_QUOTES_TAGS = ("pydicom", "pynetdicom", "highdicom", "python_multipart")
 
 
 @contextmanager
@@ -70,6 +71,15 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     warnings.showwarning = _log_warning  # type: ignore[assignment]
+    threading.excepthook = _log_dead_thread
+
+
+def _log_dead_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Python would print the exception with its text."""
+    name = arguments.thread.name if arguments.thread is not None else ""
+    logging.getLogger(__name__).error(
+        "a thread ended on a fault", exc_info=arguments.exc_value, extra={"thread_name": name}
+    )
 
 
 def _quotes_no_tags(record: logging.LogRecord) -> bool:

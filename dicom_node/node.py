@@ -8,19 +8,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from dicom_node.analysis import StudyAnalyser, load_analyser
 from dicom_node.archive_health import ArchiveHealth
-from dicom_node.data_folder import DataFolder, ExecutorLock
+from dicom_node.data_folder import DataFolder
 from dicom_node.delivery import Delivery
 from dicom_node.durable import Durable
 from dicom_node.examination import Examiner, KeyMaker
 from dicom_node.intake import Intake
-from dicom_node.ledger import Ledger, WorkRecord
+from dicom_node.ledger import Ledger, WorkRecord, database_words
 from dicom_node.ledger_records import Purpose
 from dicom_node.orthanc import Orthanc
 from dicom_node.settings import Settings
 from dicom_node.steps import StudySteps
-from dicom_node.upload_work import UploadWork
+from dicom_node.upload_work import UploadWork, remove_unclaimed
 from dicom_node.uploads import Upload
 from dicom_node.workers import Heartbeat
 from dicom_node.workflow import StudyWorkflows
@@ -35,7 +37,8 @@ _WAIT_POLL_S = 0.1
 class NodeHealth:
     """What a person or a monitor asks of a running node.
 
-    `archive_problem` is None while Orthanc answers, else one sentence (nothing of a patient);
+    `archive_problem` is None while Orthanc answers, else one sentence (nothing of a patient), and
+    `database_problem` is None while what is done can be recorded;
     `archive_version` is Orthanc's own, "" until it answered once; `warnings` are sentences that stay true
     while the node runs; `unfinished` counts studies under way or being retried, `failing` the latter.
     """
@@ -44,6 +47,7 @@ class NodeHealth:
     archive_reachable: bool
     archive_problem: str | None
     archive_version: str
+    database_problem: str | None
     warnings: tuple[str, ...]
     unfinished: int
     failing: int
@@ -62,7 +66,9 @@ class Node:
         self.settings = settings
         self.folder = DataFolder(settings.data_folder)
         self.folder.create()
-        self._lock = ExecutorLock(self.folder, settings.worker.executor_id)
+        self._locks = [self.folder.executor_lock(settings.worker.executor_id)]
+        if intake:
+            self._locks.append(self.folder.intake_lock())
         self.ledger = Ledger(settings.database() or self.folder.ledger_url)
         self.orthanc = Orthanc(settings.orthanc)
         self._archive_health = ArchiveHealth()
@@ -80,17 +86,28 @@ class Node:
         """What computes; only while the node runs."""
         return self._parts.analyser
 
+    def claim(self) -> None:
+        """Take the data folder for this process.
+
+        Raises
+        ------
+        ExecutorTaken
+            If another process works under this name in it, or takes studies in for it.
+        """
+        for lock in self._locks:
+            lock.acquire()
+
     def start(self) -> None:
         """Load the networks, take up unfinished work, watch the archive. Blocks until ready.
 
         Raises
         ------
         ExecutorTaken
-            If another process works under this name in this data folder.
+            As `claim`.
         models.bundle.BundleError
             If the bundle is not what its manifest says.
         """
-        self._lock.acquire()
+        self.claim()
         analyser = self._given_analyser or load_analyser(self.settings)
         if self._with_intake:
             unfinished = self.ledger.unfinished()
@@ -98,6 +115,8 @@ class Node:
                 (record.key for record in unfinished),
                 (record.upload_folder for record in unfinished if record.upload_folder is not None),
             )
+            for key in self.ledger.unclaimed():
+                remove_unclaimed(self.ledger, key)
         self._running = self._wire(analyser)
         self._running.start()
         logger.info(
@@ -140,24 +159,31 @@ class Node:
         running, self._running = self._running, None
         if running is not None:
             running.stop()
-        self._lock.release()
+        for lock in self._locks:
+            lock.release()
         self.ledger.close()
 
     def health(self) -> NodeHealth:
         """How the node is."""
-        backlog = self.ledger.backlog()
+        backlog: dict[str, int] = {}
+        failing_deliveries = 0
+        problem = self._running.heartbeat.problem if self._running is not None else None
+        try:
+            backlog = self.ledger.backlog()
+            failing_deliveries = sum(item.state == "failing" for _, item in self.ledger.undelivered())
+        except SQLAlchemyError as error:
+            problem = f"the ledger cannot be read: {database_words(error)}"
         warning = self._archive_health.warning
         return NodeHealth(
             ready=self.ready,
             archive_reachable=self._archive_health.problem is None,
             archive_problem=self._archive_health.problem,
             archive_version=self._archive_health.version,
+            database_problem=problem,
             warnings=(warning,) if warning is not None else (),
             unfinished=sum(backlog.values()),
             failing=backlog.get("failing", 0),
-            failing_deliveries=sum(
-                1 for _, delivery in self.ledger.undelivered() if delivery.state == "failing"
-            ),
+            failing_deliveries=failing_deliveries,
         )
 
     def hint(self, orthanc_study_id: str) -> None:
@@ -169,8 +195,8 @@ class Node:
     def submit_upload(self, upload: Upload, purpose: Purpose) -> str:
         """Start work on an upload and return its key; the node owns (and removes) its folder from now on.
 
-        With the purpose "objects" the caller takes the objects when the work ended, and then lets them go
-        by `forget_objects`.
+        With the purpose "objects" the caller takes the objects when the work ended, and lets them go by
+        `forget_objects`, whatever became of the work.
 
         Never raises a Refusal: an upload without a series to analyse gives a row that ended as refused.
         """
@@ -200,9 +226,11 @@ class Node:
         return [item.path for item in self.ledger.objects(key)]
 
     def forget_objects(self, key: str) -> None:
-        """Remove the objects of an upload that were made for its caller; those of the archive stay."""
-        for path in self.ledger.forget_objects(key):
-            path.unlink(missing_ok=True)
+        """A caller who asked for an upload's objects is done; the last such caller's are removed.
+
+        Those of the archive stay.
+        """
+        self._parts.uploads.forget_objects(key)
 
     def rerun(self, key: str) -> str:
         """Do the study of `key` once more (attempt + 1) and return the new key.

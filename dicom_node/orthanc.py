@@ -34,7 +34,8 @@ class ArchiveStudy:
     """A study as Orthanc lists it.
 
     `last_update` is Orthanc's own timestamp (UTC, one second fine, `20260102T030405`) of the last instance
-    stored or removed; `stable` is what Orthanc remembers since it started, true for what it forgot.
+    stored (1.10.1 leaves it as it is when one is removed); `stable` is what Orthanc remembers since it
+    started, true for what it forgot.
     """
 
     orthanc_id: str

@@ -34,15 +34,18 @@ def run_node(settings: Settings, *, with_orthanc: bool, say: Callable[[str], Non
     with ExitStack() as stack:
         stack.enter_context(suppress(KeyboardInterrupt))
         stack.enter_context(signals_as_interrupt())
-        if with_orthanc:
-            orthanc = local_orthanc(settings)
+        orthanc = local_orthanc(settings) if with_orthanc else None
+        if orthanc is not None:
             require_free_port(orthanc.http_port, "Orthanc's HTTP (setting orthanc.url)")
             require_free_port(orthanc.dicom_port, "Orthanc's DICOM (setting orthanc.dicom_port)")
             stack.callback(orthanc.stop)
-            orthanc.start()
             settings = settings.model_copy(update={"orthanc": orthanc.settings()})
         node = Node(settings)
         stack.callback(node.stop)
+        # Before Orthanc is started: that of another node may have this folder.
+        node.claim()
+        if orthanc is not None:
+            orthanc.start()
         node.start()
         for line in _welcome(settings, with_orthanc=with_orthanc):
             say(line)

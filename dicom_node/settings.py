@@ -20,6 +20,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from dicom_node.errors import SiteProblem
 
 AETitle = Annotated[
     str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
@@ -143,6 +146,17 @@ class Settings(BaseSettings):
     report: ReportSettings = ReportSettings()
     destinations: tuple[DestinationSettings, ...] = ()
 
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        try:
+            if value:
+                make_url(value)
+        except ArgumentError as error:
+            # Not its text, which quotes the URL.
+            raise ValueError("is not a database URL (postgresql+psycopg://user@host/name)") from error
+        return value
+
     @model_validator(mode="after")
     def _unique_destinations(self) -> Settings:
         names = [destination.name for destination in self.destinations]
@@ -209,7 +223,21 @@ def load_settings(file: Path | None = None) -> Settings:
 
 
 def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
-    """A secret given as a value or as the first line of a file; the file wins."""
-    if file is not None:
-        return file.read_text(encoding="utf-8").strip()
-    return value.get_secret_value() if value is not None else None
+    """A secret given as a value or as a file's content; the file wins, and an empty value is none.
+
+    Raises
+    ------
+    SiteProblem
+        If the file cannot be read or is empty: an empty secret would let everybody in.
+    """
+    if file is None:
+        return (value.get_secret_value() or None) if value is not None else None
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SiteProblem(f"the secret file {file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SiteProblem(f"the secret file {file} is not text") from error
+    if not secret:
+        raise SiteProblem(f"the secret file {file} is empty")
+    return secret

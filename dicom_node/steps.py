@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node.analysis import StudyAnalyser
 from dicom_node.data_folder import DataFolder, write_once
-from dicom_node.errors import ArchiveMissing, NodeError
+from dicom_node.errors import ArchiveDamaged, ArchiveMissing, NodeError
 from dicom_node.ledger import Ledger, ObjectRecord, WorkRecord
 from dicom_node.orthanc import Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
@@ -76,6 +76,8 @@ class StudySteps:
         ------
         ImagesChanged
             If an instance is gone, or is not what it was when the series was chosen.
+        ArchiveDamaged
+            If the archive's file is not what the archive recorded when it was received.
         """
         record = self.ledger.known(key)
         if "queue" not in record.seconds:
@@ -103,8 +105,12 @@ class StudySteps:
             md5 = self.orthanc.fetch_instance(instance.locator, path)
         except ArchiveMissing as error:
             raise ImagesChanged(ImagesChanged.sentence) from error
-        if md5 != instance.md5:
-            raise ImagesChanged(ImagesChanged.sentence)
+        if md5 == instance.md5:
+            return
+        if self.orthanc.instance_md5(instance.locator) == instance.md5:
+            # Not another image: the archive itself says that this is not what it received.
+            raise ArchiveDamaged(f"Orthanc's file of instance {instance.locator} is damaged: restore it")
+        raise ImagesChanged(ImagesChanged.sentence)
 
     def analyse(self, key: str) -> None:
         """Make the answer and store it, once under its key."""

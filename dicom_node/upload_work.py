@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import threading
 import uuid
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicom_node.examination import KeyMaker, WorkQueue, refuse
+from dicom_node.examination import KeyMaker, WorkQueue
 from dicom_node.ledger import Ledger, NewWork, WorkRecord
 from dicom_node.ledger_records import PURPOSES, Purpose
 from dicom_node.log import work_on
@@ -29,6 +31,8 @@ class UploadWork:
     ledger: Ledger
     keys: KeyMaker
     queue: WorkQueue
+    _callers: Counter[str] = field(default_factory=Counter)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def submit(self, upload: Upload, purpose: Purpose) -> str:
         """Enter an upload and return its key; the same images are not analysed twice."""
@@ -57,7 +61,24 @@ class UploadWork:
             shutil.rmtree(upload.folder, ignore_errors=True)
             raise
         # A NIfTI volume is no DICOM: there is nothing of it to make objects of or to archive.
-        return self._enter(upload, plan, purpose if upload.kind == "dicom" else "answer")
+        if upload.kind != "dicom":
+            return self._enter(upload, plan, "answer")
+        with self._turn:
+            key = self._enter(upload, plan, purpose)
+            self._callers[key] += purpose == "objects"
+        return key
+
+    def forget_objects(self, key: str) -> None:
+        """A caller has the objects, or gave up: they are removed once nobody else waits for them.
+
+        Not while the work goes on: what it makes is for the next caller, or is removed at the next start.
+        """
+        with self._turn:
+            self._callers[key] -= self._callers[key] > 0
+            if self._callers[key] > 0 or not self.ledger.known(key).ended:
+                return
+            del self._callers[key]
+            remove_unclaimed(self.ledger, key)
 
     def _enter(self, upload: Upload, plan: WorkPlan, purpose: Purpose) -> str:
         key = self.keys.key(plan).hex
@@ -101,9 +122,15 @@ class UploadWork:
         key = self.keys.refusal_key(study_uid, f"{refusal.code.value} {uuid.uuid4().hex}").hex
         work = NewWork(key=key, source="upload", plan=plan, purpose="answer", images=refusal.code.value)
         with work_on(key):
-            self.ledger.add(work)
-            refuse(self.ledger, key, refusal)
+            self.ledger.add(work, refusal)
+            logger.info("refused", extra={"code": refusal.code.value})
         return key
+
+
+def remove_unclaimed(ledger: Ledger, key: str) -> None:
+    """Remove the objects that were made for callers who are all gone; those of the archive stay."""
+    for file in ledger.forget_objects(key):
+        file.unlink(missing_ok=True)
 
 
 def _nifti_plan(upload: Upload) -> WorkPlan:

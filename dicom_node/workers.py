@@ -11,10 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from dicom_node.durable import Durable
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Ledger, database_words
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +36,12 @@ class Heartbeat:
         self._resume = resume
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be recorded now, None while it can."""
+        return self._problem
 
     def start(self) -> None:
         """Begin."""
@@ -60,7 +64,10 @@ class Heartbeat:
                     count = self._durable.take_over(executor_id)
                     self._ledger.forget_worker(executor_id)
                     logger.warning("a worker is gone", extra={"worker": executor_id, "taken_over": count})
-            except SQLAlchemyError:
-                # The database is away: nobody else can take over either.
-                logger.exception("the ledger cannot be reached")
+                self._problem = None
+            except Exception as error:
+                # Mostly a database that is away or full: nobody else can take over then either. A heart that
+                # stopped for good would let others do this process's work a second time.
+                self._problem = f"the databases of the data folder cannot be used: {database_words(error)}"
+                logger.exception("the ledger or the store of workflows cannot be used")
             self._stop.wait(BEAT_S)

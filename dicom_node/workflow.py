@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dicom_node.delivery import Delivery, pause_s
 from dicom_node.durable import Durable, Outcome
 from dicom_node.errors import describe_fault
-from dicom_node.ledger import Ledger, WorkRecord
+from dicom_node.ledger import DeliveryRecord, Ledger, WorkRecord
 from dicom_node.ledger_records import NOT_EXAMINED, Purpose, State
 from dicom_node.log import work_on
 from dicom_node.settings import DestinationSettings, WorkerSettings
@@ -27,6 +27,7 @@ STUDIES = "studies"
 UPLOAD_ATTEMPTS = 3
 """Runs of an upload that is not archived: somebody waits for its answer, and its files must not stay."""
 UPLOAD_PAUSE_S = 1.0
+RUN_LOST = "the run ended without a result"
 ASSOCIATIONS = 2
 """Deliveries to one destination at once: the originals of one study do not hold up the report of the next."""
 
@@ -214,6 +215,7 @@ class StudyWorkflows:
 
         At the start, and now and then: a run may end on a fault of the databases themselves.
         """
+        self.durable.revive()
         for record in self._ledger.unfinished():
             if record.images != NOT_EXAMINED:
                 self._resume_study(record)
@@ -221,11 +223,20 @@ class StudyWorkflows:
         for key, delivery in self._ledger.undelivered():
             if delivery.destination not in configured:
                 continue
-            run = _delivery_id(key, delivery.destination, delivery.attempts)
-            if self.durable.is_active(run) is None:
-                self.durable.enqueue(
-                    _queue_of(delivery.destination), "delivery", run, key, delivery.destination
-                )
+            self._resume_delivery(key, delivery)
+
+    def _resume_delivery(self, key: str, delivery: DeliveryRecord) -> None:
+        name, turn = delivery.destination, delivery.attempts
+        active = self.durable.is_active(_delivery_id(key, name, turn))
+        if active:
+            return
+        if active is False:
+            now = self._ledger.delivery(key, name)
+            if now.state == "delivered" or now.attempts != turn:
+                return
+            self._ledger.delivery_failing(key, name, RUN_LOST, 0)
+            turn += 1
+        self.durable.enqueue(_queue_of(name), "delivery", _delivery_id(key, name, turn), key, name)
 
     def _resume_study(self, record: WorkRecord) -> None:
         active = self.durable.is_active(_run_id(record.key, record.turn))
@@ -235,7 +246,7 @@ class StudyWorkflows:
             now = self._ledger.known(record.key)
             if now.ended or now.turn != record.turn:
                 return
-            self._ledger.failing(record.key, "the run ended without a result", 0)
+            self._ledger.failing(record.key, RUN_LOST, 0)
         self.enqueue_study(record.key)
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# As the command line does, and before torch is loaded: tests share the cores among processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 

@@ -74,7 +74,8 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         # Where it is wrong, not what was sent.
-        places = ", ".join(sorted({str(item["loc"][-1]) for item in error.errors() if item["loc"]}))
+        names = ([part for part in item["loc"] if isinstance(part, str)] for item in error.errors())
+        places = ", ".join(sorted({name[-1] for name in names if name}))
         return error_response(request.scope, 400, "invalid_request", f"These values are not valid: {places}.")
 
     app.add_middleware(FaultBarrier)

@@ -56,22 +56,26 @@ def predict_router(node: Node) -> APIRouter:
         The upload is put into the archive only with `archive=true`.
         """
         purpose: Purpose = "archive" if archive else "objects" if _wants_zip(request) else "answer"
-        record = await _analyse(request, node, _unpack_zip, RefusalCode.NOT_A_ZIP, purpose)
-        return await asyncio.to_thread(_respond, request, node, record, details)
+        key = await _submit(request, node, _unpack_zip, RefusalCode.NOT_A_ZIP, purpose)
+        try:
+            return await _answer(request, node, key, details)
+        finally:
+            if purpose == "objects":
+                await asyncio.to_thread(node.forget_objects, key)
 
     @router.post("/predict_nifti", openapi_extra=_FORM)
     async def predict_nifti(request: Request, details: bool = False) -> Response:
         """Analyse a NIfTI volume (`.nii`, `.nii.gz`); there is nothing to make DICOM objects of."""
-        record = await _analyse(request, node, receive_nifti, RefusalCode.NOT_A_NIFTI, "answer")
-        return await asyncio.to_thread(_respond, request, node, record, details)
+        key = await _submit(request, node, receive_nifti, RefusalCode.NOT_A_NIFTI, "answer")
+        return await _answer(request, node, key, details)
 
     return router
 
 
-async def _analyse(
+async def _submit(
     request: Request, node: Node, unpack: Unpack, wrong_kind: RefusalCode, purpose: Purpose
-) -> WorkRecord:
-    """Receive, hand over, wait: the work's row when it ended."""
+) -> str:
+    """Receive and hand over: the work's key."""
     if not node.ready:
         await linger(request)
         raise ApiError(503, "no_worker", "The node is starting or stopping; send the upload again later.")
@@ -84,11 +88,16 @@ async def _analyse(
         upload = await asyncio.to_thread(unpack, received, filename, http, folder / "files")
         received.unlink()
         upload = Upload(folder=folder, kind=upload.kind, files=upload.files, name=upload.name)
-        key = await asyncio.to_thread(node.submit_upload, upload, purpose)
+        return await asyncio.to_thread(node.submit_upload, upload, purpose)
     except BaseException:  # a caller who goes away cancels us, and leaves nothing behind either
         remove_upload(folder)
         raise
-    return await _ended(node, key, http.predict_timeout_s)
+
+
+async def _answer(request: Request, node: Node, key: str, details: bool) -> Response:
+    """Wait for the work's end and answer."""
+    record = await _ended(node, key, node.settings.http.predict_timeout_s)
+    return await asyncio.to_thread(_respond, request, node, record, details)
 
 
 async def _receive(request: Request, target: Path, http: HttpSettings, wrong_kind: RefusalCode) -> str:
@@ -155,12 +164,24 @@ def _headers(result: StudyResult) -> dict[str, str]:
 
 
 def _wants_zip(request: Request) -> bool:
-    accepted = request.headers.get("accept", "").split(",")
-    return any(kind.partition(";")[0].strip().lower() == "application/zip" for kind in accepted)
+    """Whether a ZIP is asked for by name, and JSON is not preferred to it (RFC 9110, 12.5.1)."""
+    weights = dict(map(_weighted, request.headers.get("accept", "").split(",")))
+    wanted = weights.get("application/zip", 0.0)
+    return wanted > 0 and wanted >= weights.get("application/json", 0.0)
+
+
+def _weighted(accepted: str) -> tuple[str, float]:
+    """A media range and its weight, 1 where none is given."""
+    kind, *parameters = (part.strip().lower() for part in accepted.split(";"))
+    weights = [part.removeprefix("q=") for part in parameters if part.startswith("q=")]
+    try:
+        return kind, float(weights[0]) if weights else 1.0
+    except ValueError:
+        return kind, 0.0
 
 
 def _packed(node: Node, key: str) -> bytes:
-    """The objects as a ZIP; what was made for the caller only is then gone from here."""
+    """The objects as a ZIP."""
     buffer = io.BytesIO()
     try:
         objects = node.objects(key)
@@ -173,5 +194,4 @@ def _packed(node: Node, key: str) -> bytes:
         raise ApiError(
             503, "no_worker", "The objects went to another caller who sent the same images. Send them again."
         )
-    node.forget_objects(key)
     return buffer.getvalue()

@@ -35,7 +35,10 @@ async def receive_file(request: Request, target: Path, limit_bytes: int, missing
         raise _missing(missing)
     with target.open("wb") as sink:
         part = _FilePart(sink)
-        parser = part.parser(options[b"boundary"])
+        try:
+            parser = part.parser(options[b"boundary"])
+        except FormParserError as error:
+            raise _missing(missing) from error
         received = 0
         async for chunk in request.stream():
             received += len(chunk)

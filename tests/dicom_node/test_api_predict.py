@@ -21,6 +21,7 @@ from pydicom import dcmread
 
 from dicom_node.node import Node
 from dicom_node.settings import HttpSettings, OrthancSettings, Settings, WorkerSettings
+from dicom_node.uploads import Upload
 from tests.dicom_node.conftest import Site, eventually, instances_of, next_free_port
 from tests.dicom_node.http_server import served, zipped
 from tests.dicom_node.stand_in import StandInAnalyser
@@ -160,6 +161,57 @@ def test_zip_is_given_when_accepted(url: str, tmp_path: Path) -> None:
     assert report.PatientID == PATIENT.patient_id
 
 
+def test_zip_is_given_only_where_it_is_not_less_wanted_than_json(url: str, tmp_path: Path) -> None:
+    data = zipped(write_chest(tmp_path, "kinds"))
+    wanted = {
+        "application/zip;q=0": "application/json",
+        "application/json, application/zip;q=0.5": "application/json",
+        "application/json;q=0.5, Application/ZIP": "application/zip",
+        "text/html, */*": "application/json",
+        "application/zip;q=much": "application/json",
+    }
+    for accept, kind in wanted.items():
+        response = post(url, data, headers={"Accept": accept})
+        assert (response.status_code, response.headers["content-type"]) == (200, kind), accept
+
+
+def test_callers_at_once_all_get_their_objects_and_none_stay(
+    node: Node, url: str, tmp_path: Path, analyser: StandInAnalyser
+) -> None:
+    analyser.gate.clear()
+    data = zipped(write_chest(tmp_path, "crowd"))
+    answers: list[httpx.Response] = []
+    callers = [
+        threading.Thread(
+            target=lambda: answers.append(post(url, data, headers={"Accept": "application/zip"}))
+        )
+        for _ in range(4)
+    ]
+    for caller in callers:
+        caller.start()
+    eventually(lambda: len(list((node.folder.root / "uploads").iterdir())) == 1 and analyser.calls)
+    analyser.gate.set()
+    for caller in callers:
+        caller.join()
+    assert [answer.status_code for answer in answers] == [200] * 4
+    [record] = node.ledger.recent()
+    eventually(lambda: [file.name for file in node.folder.results(record.key).iterdir()] == ["result.json"])
+    assert len(analyser.calls) == 1
+
+
+def test_objects_that_nobody_took_are_gone_at_the_next_start(site: Site, tmp_path: Path) -> None:
+    node = site.start()
+    folder = node.folder.uploads / "one"
+    folder.mkdir()
+    files = tuple(file.rename(folder / file.name) for file in write_chest(tmp_path, "left"))
+    key = node.submit_upload(Upload(folder, "dicom", files, ""), "objects")
+    assert node.wait(key, 30).state == "reported"
+    assert node.objects(key)
+    node = site.start()
+    assert node.objects(key) == []
+    assert [file.name for file in node.folder.results(key).iterdir()] == ["result.json"]
+
+
 def test_what_is_no_zip_is_400(node: Node, url: str) -> None:
     for data, word in [(b"", "empty"), (b"no zip at all", "ZIP"), (b"7z\xbc\xaf\x27\x1c123456", "7z")]:
         answer = assert_failure(post(url, data), 400, "not_a_zip")
@@ -174,6 +226,7 @@ def test_missing_field_is_400_in_the_same_shape(node: Node, url: str) -> None:
         {"data": {"field": "value"}},
         {"content": b"PK\x03\x04", "headers": {"Content-Type": "application/zip"}},
         {"content": b"--x\r\nbroken", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+        {"content": b"x", "headers": {"Content-Type": f"multipart/form-data; boundary={'b' * 3000}"}},
         {"content": b"", "headers": multipart},
         {},
     ]

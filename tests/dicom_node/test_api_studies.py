@@ -90,11 +90,16 @@ def test_hint_is_accepted_at_once(
         response = httpx.post(f"{url}/intake/stable-study", json=wrong)
         assert response.status_code == 400
         assert response.json()["error"].startswith("invalid_request: ")
+    broken = httpx.post(
+        f"{url}/intake/stable-study", content=b"{", headers={"Content-Type": "application/json"}
+    )
+    assert broken.json()["error"] == "invalid_request: These values are not valid: body."
     assert heard == [orthanc_id]
 
 
 def test_health_ready_and_what_is_not_there(url: str) -> None:
     assert httpx.get(f"{url}/health").json() == {"status": "healthy"}
+    assert httpx.head(f"{url}/health").status_code == 200
     eventually(lambda: httpx.get(f"{url}/ready").status_code == 200)
     ready = httpx.get(f"{url}/ready").json()
     assert ready["ready"] is True

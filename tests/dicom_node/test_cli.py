@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import subprocess
 import sys
+import threading
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,6 +48,15 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles")
     write_tiny_bundle(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command configures logging for its process, and this process has other tests."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
 
 
 @pytest.fixture(autouse=True)
@@ -229,3 +241,58 @@ def test_settings_that_are_wrong_are_named_without_their_value(tmp_path: Path) -
     absent = call("doctor", "--settings", tmp_path / "absent.toml")
     assert absent.exit_code == 1
     assert "absent.toml" in absent.stderr
+
+
+@pytest.mark.parametrize("content", [None, "", "folder"])
+def test_secret_file_that_holds_no_secret_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    secret = tmp_path / "token"
+    if content == "folder":
+        secret.mkdir()
+    elif content is not None:
+        secret.write_text(content)
+    monkeypatch.setenv("DICOM_NODE_HTTP__HOST", "0.0.0.0")  # noqa: S104 - nothing is started
+    monkeypatch.setenv("DICOM_NODE_HTTP__TOKEN_FILE", str(secret))
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"the secret file {secret} ")
+
+
+def test_settings_that_cannot_be_read_are_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_bytes(b'[http]\nhost = "\xff"\n')
+    assert "cannot be read" in call("doctor", "--settings", file).stderr
+    monkeypatch.setenv("DICOM_NODE_DATABASE_URL", "geheim")
+    wrong = call("doctor")
+    assert wrong.stderr.startswith("database_url: ")
+    assert "geheim" not in wrong.stderr
+    monkeypatch.delenv("DICOM_NODE_DATABASE_URL")
+    monkeypatch.setenv("DICOM_NODE_DESTINATIONS", "geheim")
+    wrong = call("doctor")
+    assert wrong.exit_code == 1
+    assert "destinations" in wrong.stderr
+    assert "geheim" not in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("DATA_FOLDER", "/dev/null/node", "the data folder /dev/null/node cannot be used: Not a directory"),
+        ("DATABASE_URL", "sqlite:////dev/null/x", "the ledger's database cannot be used: unable to open"),
+        ("DATABASE_URL", "absent://host/x", "the ledger's database cannot be used: "),
+        ("HTTP__HOST", "localhost.invalid", "port 8000, the node's HTTP (setting http.port) port, cannot be"),
+    ],
+)
+def test_site_that_cannot_be_used_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv("DICOM_NODE_HTTP__TOKEN", "secret")
+    monkeypatch.setenv("DICOM_NODE_HTTP__PORT", "8000" if name == "HTTP__HOST" else str(next_free_port()))
+    monkeypatch.setenv(f"DICOM_NODE_{name}", value)
+    result = call("run")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(words)
+    assert len(result.stderr.splitlines()) == 1

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    MRImageStorage,
+    RLELossless,
+)
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
@@ -27,12 +34,14 @@ def _peer(pacs: Pacs, **changes: object) -> Peer:
     return Peer(**{"host": "127.0.0.1", "port": pacs.port, "aet": pacs.aet, "timeout_s": 5, **changes})  # type: ignore[arg-type]
 
 
-def test_paths_bytes_and_datasets_arrive_in_their_order(pacs: Pacs, tmp_path: Path) -> None:
-    first, second, third = write_chest(tmp_path, "kinds")[:3]
+def test_files_arrive_in_their_order_and_nothing_is_written_beside_them(
+    pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
     steps: list[tuple[int, int]] = []
     sent = send_objects(
         _peer(pacs),
-        [first, second.read_bytes(), dcmread(third)],
+        write_chest(tmp_path, "kinds")[:3],
         calling_aet="TEST",
         progress=lambda done, total: steps.append((done, total)),
     )
@@ -118,8 +127,20 @@ def test_peer_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> None
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         peer = Peer("127.0.0.1", silent.getsockname()[1], "SILENT", 1)
-        with pytest.raises(AssociationRejected, match="did not accept"):
+        with pytest.raises(AssociationRejected, match="did not answer the association request"):
             send_objects(peer, write_chest(tmp_path, "silent")[:1], calling_aet="TEST")
+
+
+def test_peer_that_takes_nothing_of_it_is_said_to(pacs: Pacs, tmp_path: Path) -> None:
+    pacs.stop()
+    entity = AE("PACS")
+    entity.add_supported_context(MRImageStorage)
+    server = entity.start_server(("127.0.0.1", pacs.port), block=False)
+    try:
+        with pytest.raises(AssociationRejected, match="accepts none of the SOP classes"):
+            send_objects(_peer(pacs), write_chest(tmp_path, "mr only")[:1], calling_aet="TEST")
+    finally:
+        server.shutdown()
 
 
 def test_answer_is_never_lost_to_the_reactor(

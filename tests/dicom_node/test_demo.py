@@ -150,7 +150,8 @@ def test_a_node_that_does_not_start_is_quoted(
     demo: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "bundles" / "demo" / "fusion.txt").write_text("changed")
-    _, errors = (process := demo()).communicate(timeout=90)
+    study = write_scout(tmp_path, "scout")[0].parent
+    _, errors = (process := demo("--study", study)).communicate(timeout=90)
     assert process.returncode == 1
     assert "changed_file: fusion.txt" in errors
     assert processes_naming(str(tmp_path / "demo")) == []

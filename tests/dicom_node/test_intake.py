@@ -62,6 +62,22 @@ def test_events_that_came_while_the_node_was_away_are_followed_from_the_stored_p
     eventually(lambda: _states(node, "away") == ["reported"])
 
 
+def test_feed_that_began_anew_is_followed_from_its_begin_and_said_once(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = site.settings(intake=IntakeSettings(poll_changes_s=0.2, reconcile_s=600, settle_s=600))
+    node = site.restart(settings)
+    eventually(lambda: node.ledger.memory.position(FEED) is not None)
+    node.ledger.memory.set_position(FEED, 10**6)
+    eventually(lambda: node.ledger.memory.position(FEED) == 0)
+    time.sleep(1)
+    assert [record.getMessage() for record in caplog.records].count(
+        "the archive's feed of changes began anew"
+    ) == 1
+    send(write_chest(tmp_path, "anew"), site.archive)
+    eventually(lambda: _states(node, "anew") == ["reported"])
+
+
 def test_study_that_was_pending_stability_when_orthanc_restarted_is_found(site: Site, tmp_path: Path) -> None:
     node = site.start()
     eventually(lambda: node.health().archive_reachable)
@@ -200,7 +216,7 @@ def test_archive_that_is_away_is_said_once_and_waited_for(
 def test_study_that_cannot_be_examined_is_visible_until_it_can(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicom_node.intake._FAULT_FIRST_S", 0.5)
+    monkeypatch.setattr("dicom_node.intake._FAULT_PAUSE_S", (0.5, 1.0))
     examine = Examiner._examine
     faults = [RuntimeError("Geheim^Niemand"), RuntimeError("Geheim^Niemand")]
 

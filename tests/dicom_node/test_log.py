@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import warnings
 from io import StringIO
 
@@ -16,6 +17,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     stream = StringIO()
     configure("INFO", stream)
     return stream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import warnings
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -153,6 +154,7 @@ def test_log_lines_and_stored_steps_carry_the_key_and_nothing_of_the_patient(
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     configure("DEBUG", stream)
     node = site.start()
     send(write_chest(tmp_path, "discreet"), site.archive)
