@@ -42,8 +42,8 @@ SettingsFile = Annotated[
 @app.callback()
 def prepare_process() -> None:
     """Set what must stand before torch is loaded."""
-    # OpenMP's threads wait for each other by spinning and so take the cores from Orthanc and the codecs: on two
-    # busy cores a study took 17 to 21 s, and 6 to 7 s with threads that sleep.
+    # OpenMP's threads wait for each other by spinning, which takes the cores from Orthanc and the codecs: on
+    # two busy cores a study took 17 to 21 s, and 6 to 7 s with threads that sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

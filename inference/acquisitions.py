@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from inference.errors import RefusalCode, VolumeRefusal
 from inference.image_exclusion import Exclusion
@@ -14,6 +15,7 @@ from inference.slice_stack import SliceStack, stack_planes
 MINIMUM_SLICES = 20
 
 _Headers = list[InstanceHeader]
+_Split = Callable[[_Headers], list[_Headers]]
 
 # Of two series that cannot be read the later one in this order came nearer to it.
 _NEARNESS = (
@@ -45,30 +47,61 @@ def acquisitions(headers: _Headers) -> tuple[list[Acquisition], list[Exclusion]]
     """All stacks that the images of one series make, and why others of its images make none."""
     found: list[Acquisition] = []
     problems: list[Exclusion] = []
-    for group in _grouped(headers, _geometry):
+    for group in _parallel(headers):
         whole = _stack(group)
-        if isinstance(whole, SliceStack):
-            found.append(Acquisition(tuple(group), whole, len(headers) - len(group)))
-            continue
-        problems.append(whole)
+        if isinstance(whole, Exclusion):
+            problems.append(whole)
         found.extend(
             Acquisition(tuple(part), stack, len(headers) - len(part))
-            for part, stack in _parts(group, whole.reason)
+            for part, stack in _stacks(group, whole, _SPLITS)
         )
     return found, problems
 
 
-def _parts(headers: _Headers, problem: str) -> list[tuple[_Headers, SliceStack]]:
-    """The stacks that images make when they are told apart by what differs between acquisitions."""
-    # A gap may only be explained by the scanner's own count of acquisitions: else half a scan would pass.
-    splits = {RefusalCode.MIXED_GEOMETRY: _SPLITS, RefusalCode.MISSING_SLICES: _SPLITS[:1]}
-    for split in splits.get(RefusalCode(problem), ()):
+def _stacks(
+    headers: _Headers, whole: SliceStack | Exclusion, splits: Sequence[_Split]
+) -> list[tuple[_Headers, SliceStack]]:
+    """The stacks in images that make `whole`: itself, or those of parts told apart by what differs."""
+    for number, split in enumerate(splits):
         parts = split(headers)
-        stacks = [(part, _stack(part)) for part in parts] if len(parts) > 1 else []
-        found = [(part, stack) for part, stack in stacks if isinstance(stack, SliceStack)]
+        if len(parts) == 1 or not _explains(split, parts, whole):
+            continue
+        found = [item for part in parts for item in _stacks(part, _stack(part), splits[number + 1 :])]
         if found:
             return found
-    return []
+    return [(headers, whole)] if isinstance(whole, SliceStack) else []
+
+
+def _explains(split: _Split, parts: list[_Headers], whole: SliceStack | Exclusion) -> bool:
+    """Whether images are to be told apart in this way.
+
+    Images of one place must be. Where there is a gap, or nothing wrong at all, only parts that lie within
+    each other are two acquisitions: parts that follow each other are one scan, of which half would pass for
+    the whole. The scanner's own count of acquisitions alone may explain a gap.
+    """
+    if isinstance(whole, Exclusion):
+        if whole.reason == RefusalCode.MIXED_GEOMETRY:
+            return True
+        if whole.reason != RefusalCode.MISSING_SLICES:
+            return False
+        if split is _SPLITS[0]:
+            return True
+    return _interleaved(parts)
+
+
+def _interleaved(parts: list[_Headers]) -> bool:
+    """Whether two parts of many slices cover the same stretch of the patient."""
+    normal = parts[0][0].planes[0].normal
+    stretches = []
+    for part in parts:
+        if sum(len(header.planes) for header in part) >= MINIMUM_SLICES:
+            heights = [float(normal @ plane.position_mm) for header in part for plane in header.planes]
+            stretches.append((min(heights), max(heights)))
+    stretches.sort()
+    return any(
+        min(lower[1], upper[1]) - upper[0] > 0.5 * min(lower[1] - lower[0], upper[1] - upper[0])
+        for lower, upper in pairwise(stretches)
+    )
 
 
 def _stack(headers: _Headers) -> SliceStack | Exclusion:
@@ -93,11 +126,17 @@ def _grouped(headers: _Headers, key: Callable[[InstanceHeader], Hashable]) -> li
     return list(groups.values())
 
 
-def _geometry(header: InstanceHeader) -> Hashable:
-    plane = header.planes[0]
-    direction = tuple(round(value, 2) + 0.0 for value in plane.orientation)
-    spacing = tuple(round(value, 3) for value in plane.pixel_spacing_mm)
-    return plane.rows, plane.columns, spacing, direction
+def _parallel(headers: _Headers) -> list[_Headers]:
+    """Images of one matrix, pixel spacing and orientation together."""
+    groups: list[_Headers] = []
+    for header in headers:
+        plane = header.planes[0]
+        alike = next((group for group in groups if plane.parallel(group[0].planes[0])), None)
+        if alike is None:
+            groups.append([header])
+        else:
+            alike.append(header)
+    return groups
 
 
 def _copies(headers: _Headers) -> list[_Headers]:
@@ -109,11 +148,11 @@ def _copies(headers: _Headers) -> list[_Headers]:
     return [[group[rank] for group in positions.values() if rank < len(group)] for rank in range(most)]
 
 
-def _by(key: Callable[[InstanceHeader], Hashable]) -> Callable[[_Headers], list[_Headers]]:
+def _by(key: Callable[[InstanceHeader], Hashable]) -> _Split:
     return lambda headers: _grouped(headers, key)
 
 
-_SPLITS: tuple[Callable[[_Headers], list[_Headers]], ...] = (
+_SPLITS: tuple[_Split, ...] = (
     _by(lambda header: header.acquisition_number),
     _by(lambda header: header.kernel),
     _by(lambda header: header.image_type),

@@ -44,7 +44,8 @@ def image_exclusion(header: InstanceHeader) -> Exclusion | None:
         (bool(kinds & _PROJECTION), "projection", "A projection or rendering (MIP, MinIP, 3D), not slices."),
         (bool(kinds & _COMPUTED) or header.rescale_type not in _HOUNSFIELD, "not_hounsfield",
          "A computed map whose values are not Hounsfield units."),
-        (not header.planes, "no_geometry", "The headers do not say where the images lie in the patient."),
+        (not header.planes, "no_geometry",
+         "The headers do not say, or not credibly, where the images lie in the patient."),
     )  # fmt: skip
     for rank, (excluded, reason, sentence) in enumerate(rules):
         if excluded:

@@ -21,6 +21,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
+from inference.body_region import Region, body_region
 from inference.slice_stack import ImagePlane
 
 CT_STORAGE = frozenset({CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
@@ -39,15 +40,21 @@ UNREADABLE_VALUE = (
 )
 """What pydicom raises when a stranger's value is asked for."""
 
+FIELD_MM = (1.0, 2000.0)
+"""Length of an image's sides that a CT can have; any other is a mistake of the header (or an attack)."""
+
+FARTHEST_MM = 10_000.0
+"""A table's travel from the origin; no patient lies farther."""
+
 HEADER_TAGS: tuple[str, ...] = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID",
-    "IssuerOfPatientID", "Modality", "ImageType", "SeriesNumber", "InstanceNumber", "AcquisitionNumber",
+    "Modality", "ImageType", "SeriesNumber", "InstanceNumber", "AcquisitionNumber",
     "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "ContentTime",
     "TemporalPositionIdentifier", "TriggerTime", "NominalPercentageOfCardiacPhase", "KVP",
-    "ConvolutionKernel", "SliceThickness", "BodyPartExamined", "SamplesPerPixel", "RescaleType", "Rows",
-    "Columns", "NumberOfFrames", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
-    "VolumeBasedCalculationTechnique", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    "SpecificCharacterSet",
+    "ConvolutionKernel", "SliceThickness", "SeriesDescription", "BodyPartExamined", "SamplesPerPixel",
+    "RescaleType", "Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagePositionPatient",
+    "ImageOrientationPatient", "VolumeBasedCalculationTechnique", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "SpecificCharacterSet",
 )  # fmt: skip
 """The only elements that need to be read from a file for `InstanceHeader.from_dataset`."""
 
@@ -59,7 +66,7 @@ class InstanceHeader:
     `patient` is a digest of the patient's identifier ("" without one): equal for equal patients, and no more.
     `transfer_syntax_uid` is "" where the header did not come from a file. `phase` tells apart images of one
     position within a series (time, cardiac phase). `planes` is empty where
-    the header does not say where its frames lie. Lengths are mm.
+    the header does not say where its frames lie. `region` is what its words name. Lengths are mm.
     """
 
     sop_instance_uid: str
@@ -77,7 +84,7 @@ class InstanceHeader:
     kvp: float | None
     kernel: str
     slice_thickness_mm: float | None
-    body_part: str
+    region: Region
     samples_per_pixel: int
     rescale_type: str
     frames: int
@@ -119,7 +126,7 @@ class InstanceHeader:
             kvp=_number(dataset, "KVP"),
             kernel=first.text("CTReconstructionSequence", "ConvolutionKernel"),
             slice_thickness_mm=first.number("PixelMeasuresSequence", "SliceThickness"),
-            body_part=_text(dataset, "BodyPartExamined").upper(),
+            region=body_region(_text(dataset, "SeriesDescription"), _text(dataset, "BodyPartExamined")),
             samples_per_pixel=_integer(dataset, "SamplesPerPixel") or 1,
             rescale_type=first.text("PixelValueTransformationSequence", "RescaleType").upper(),
             frames=_integer(dataset, "NumberOfFrames") or 1,
@@ -183,7 +190,10 @@ def _plane(groups: _Groups, dataset: Dataset, frame_number: int | None) -> Image
         return None
     row, column = np.array(orientation[:3]), np.array(orientation[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if min(spacing) <= 0 or not np.allclose(lengths, 1, atol=0.05) or abs(row @ column) > 0.01:
+    fields = rows * spacing[0], columns * spacing[1]
+    if min(fields) < FIELD_MM[0] or max(fields) > FIELD_MM[1] or np.abs(position).max() > FARTHEST_MM:
+        return None
+    if not np.allclose(lengths, 1, atol=0.05) or abs(row @ column) > 0.01:
         return None
     direction = tuple(float(value) for value in (*(row / lengths[0]), *(column / lengths[1])))
     return ImagePlane(
@@ -198,11 +208,9 @@ def _plane(groups: _Groups, dataset: Dataset, frame_number: int | None) -> Image
 
 
 def _patient_digest(dataset: Dataset) -> str:
+    # Without the issuer, which some devices leave out of what they add to a study.
     identifier = _text(dataset, "PatientID")
-    if not identifier:
-        return ""
-    issuer = _text(dataset, "IssuerOfPatientID")
-    return hashlib.sha256(f"{issuer}\0{identifier}".encode("utf-8", "replace")).hexdigest()[:16]
+    return hashlib.sha256(identifier.encode("utf-8", "replace")).hexdigest()[:16] if identifier else ""
 
 
 def _acquisition_time(dataset: Dataset) -> str:

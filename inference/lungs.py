@@ -21,6 +21,9 @@ from inference.errors import RefusalCode, VolumeRefusal
 from inference.volume import CTVolume
 
 GRID_MM = 2.5
+GRID_SHARE = 1 / 110
+"""Of the field of view, from which on the grid is finer: the chest wall of a child is thin."""
+
 AIR_BELOW_HU = -400  # air and aerated lung
 TISSUE_ABOVE_HU = -250
 PADDING_BELOW_HU = -1500  # outside the reconstructed circle
@@ -31,8 +34,17 @@ MINIMUM_TEXTURE_HU = 25.0
 """Standard deviation on the coarse grid: vessels and airways give 45 or more, a foam insert only noise."""
 
 MINIMUM_VOLUME_ML = 500.0
-MINIMUM_COMPONENT_ML = 60.0
 MINIMUM_HEIGHT_MM = 60.0
+MINIMUM_VOLUME_SHARE = 0.03  # of the body's width cubed
+MINIMUM_HEIGHT_SHARE = 0.25  # of the body's width
+"""What there must be of lung: the least of an adult, or for a small body as much as its width asks for; a
+newborn's lungs, about 80 ml in a chest of 115 mm, are twice that."""
+
+UNCUT = 0.5
+"""How much less suffices where the lungs end below the topmost slice: consolidated lungs, not the lung bases
+that every scan of an abdomen begins with."""
+
+COMPONENT_SHARE = 0.12  # of the least volume: a piece of lung that counts
 
 CUT_OFF_SHARE = {"head": 0.3, "feet": 0.5}
 """Area of the lungs in the outermost plane, as a share of their largest, from which an end is missing."""
@@ -106,31 +118,49 @@ def find_lungs(volume: CTVolume) -> Lungs:
     VolumeRefusal
         `no_lungs`
     """
-    along, down, across = (max(1, round(GRID_MM / spacing)) for spacing in volume.spacing_mm)
-    factors = (along, down, across)
+    factors = _factors(volume)
     coarse = _coarse(volume, factors)
     spacing = np.array(volume.spacing_mm) * factors
     voxel_ml = float(np.prod(spacing)) / 1000
-    air = _inside_body(coarse) & (coarse < AIR_BELOW_HU)
-    core = _lung_cores(coarse, air, voxel_ml)
+    inside = _inside_body(coarse)
+    width_mm = _width(inside) * spacing[2]
+    least_ml = min(MINIMUM_VOLUME_ML, MINIMUM_VOLUME_SHARE * width_mm**3 / 1000)
+    air = inside & (coarse < AIR_BELOW_HU)
+    core = _lung_cores(coarse, air, COMPONENT_SHARE * least_ml / voxel_ml)
     if not core.any():
-        raise _refusal(0.0)
+        raise _refusal(0.0, 0.0)
     lungs = air & ndimage.binary_dilation(core, iterations=2)
     volume_ml = float(lungs.sum()) * voxel_ml
     height_mm = float(lungs.any(axis=(1, 2)).sum()) * spacing[0]
     mean_hu, texture_hu = float(coarse[core].mean()), float(coarse[core].std())
+    if not lungs[-1].any():
+        least_ml *= UNCUT
     aerated = LUNG_MEAN_HU[0] <= mean_hu <= LUNG_MEAN_HU[1] and texture_hu >= MINIMUM_TEXTURE_HU
-    if volume_ml < MINIMUM_VOLUME_ML or height_mm < MINIMUM_HEIGHT_MM or not aerated:
-        raise _refusal(volume_ml if aerated else 0.0)
+    least_mm = min(MINIMUM_HEIGHT_MM, MINIMUM_HEIGHT_SHARE * width_mm)
+    if volume_ml < least_ml or height_mm < least_mm or not aerated:
+        raise _refusal(volume_ml if aerated else 0.0, height_mm)
     towards_left = _x_mm(volume, lungs.shape, factors) > _midline_mm(volume, coarse, lungs, factors)
     return Lungs(lungs & towards_left, lungs & ~towards_left, factors, volume_ml, mean_hu)
 
 
-def _refusal(volume_ml: float) -> VolumeRefusal:
-    found = (
-        f"only {volume_ml:.0f} ml of aerated lung" if volume_ml >= 1 else "nothing that is built like a lung"
+def _refusal(volume_ml: float, height_mm: float) -> VolumeRefusal:
+    found = "nothing that is built like a lung"
+    if volume_ml >= 1:
+        found = f"only {volume_ml:.0f} ml of aerated lung over {height_mm:.0f} mm"
+    return VolumeRefusal(
+        RefusalCode.NO_LUNGS,
+        f"The series shows {found}: it is not a CT of the chest, or one with hardly any air in the lungs.",
     )
-    return VolumeRefusal(RefusalCode.NO_LUNGS, f"The series shows {found}: it is not a CT of the chest.")
+
+
+def _factors(volume: CTVolume) -> tuple[int, int, int]:
+    """CT voxels to a coarse voxel along slice, row and column."""
+    shape, spacing = volume.voxels_hu.shape, volume.spacing_mm
+    grid_mm = min(GRID_MM, GRID_SHARE * max(shape[1] * spacing[1], shape[2] * spacing[2]))
+    along, down, across = (
+        min(max(1, round(grid_mm / step)), count) for step, count in zip(spacing, shape, strict=True)
+    )
+    return along, down, across
 
 
 def _coarse(volume: CTVolume, factors: tuple[int, ...]) -> NDArray[np.float32]:
@@ -157,6 +187,12 @@ def _inside_body(coarse: NDArray[np.float32]) -> Mask:
     return inside
 
 
+def _width(inside: Mask) -> float:
+    """Columns that the body takes in the middle one of its slices."""
+    columns = inside.any(axis=1).sum(axis=1)
+    return float(np.median(columns[columns > 0])) if columns.any() else 0.0
+
+
 def _between(wall: Mask, axis: int) -> Mask:
     before = np.logical_or.accumulate(wall, axis=axis)
     after = np.flip(np.logical_or.accumulate(np.flip(wall, axis), axis=axis), axis)
@@ -164,17 +200,15 @@ def _between(wall: Mask, axis: int) -> Mask:
     return inside
 
 
-def _lung_cores(coarse: NDArray[np.float32], air: Mask, voxel_ml: float) -> Mask:
-    """Pieces of air without their border that are large enough and as dense as lung."""
+def _lung_cores(coarse: NDArray[np.float32], air: Mask, voxels: float) -> Mask:
+    """Pieces of air without their border that are of so many voxels and as dense as lung."""
     core: Mask = ndimage.binary_erosion(air)
     labels, count = ndimage.label(core)
     if not count:
         return core
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     means = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
-    kept = (
-        (sizes * voxel_ml >= MINIMUM_COMPONENT_ML) & (means >= LUNG_MEAN_HU[0]) & (means <= LUNG_MEAN_HU[1])
-    )
+    kept = (sizes >= voxels) & (means >= LUNG_MEAN_HU[0]) & (means <= LUNG_MEAN_HU[1])
     kept[0] = False
     chosen: Mask = kept[labels]
     return chosen

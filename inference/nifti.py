@@ -8,24 +8,33 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Header
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from inference.errors import RefusalCode, UploadRefusal
 from inference.pixels import PADDING_HU, HounsfieldArray
-from inference.volume import CTVolume
+from inference.slice_stack import LONGEST_MM
+from inference.volume import MAX_VOXELS, CTVolume
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_UNREADABLE = (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error, struct.error,
-               OverflowError, MemoryError)  # fmt: skip
+SAME_SIZE = 0.01  # of a voxel size
+FLAT = 0.05
+"""Volume of the parallelepiped of the axes' unit vectors, 1 where they are orthogonal, below which there is
+none."""
+
+_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, zlib.error,
+               struct.error, OverflowError, MemoryError)  # fmt: skip
 
 
 def read_nifti(path: Path, *, name: str) -> CTVolume:
     """The volume in a `.nii` or `.nii.gz` file, brought to columns towards the left, rows towards the back.
 
-    Its axes are permuted and turned, not resampled. Voxel spacing is the header's pixdim. Where the header
-    has no orientation at all (sform and qform code 0) the array is taken as stored, with a warning.
+    Its axes are permuted and turned, not resampled. Voxel spacing is the header's pixdim, as in the
+    original. Where neither sform nor qform gives an orientation the array is taken as stored, with a warning.
 
     Parameters
     ----------
@@ -43,20 +52,24 @@ def read_nifti(path: Path, *, name: str) -> CTVolume:
         image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Pair):
             raise ImageFileError("another format")
-        values = np.squeeze(np.asanyarray(image.dataobj))
+        values = _values(image)
         zooms = np.array(image.header["pixdim"][1:4], dtype=np.float64)
-        oriented = bool(image.header["sform_code"] or image.header["qform_code"])
-        affine = np.asarray(image.affine, dtype=np.float64)
+        affine = _orientation(image.header)
     except _UNREADABLE as error:
         raise UploadRefusal(
             RefusalCode.NOT_A_NIFTI, "The file is no NIfTI volume that can be read."
         ) from error
-    if values.ndim != 3 or min(values.shape) < 2 or not np.issubdtype(values.dtype, np.number):
+    real = np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)
+    if values.ndim != 3 or min(values.shape) < 2 or not real:
         raise UploadRefusal(RefusalCode.NOT_A_NIFTI, "The file does not hold one three-dimensional volume.")
-    if not (np.isfinite(affine).all() and np.isfinite(zooms).all() and (zooms > 0).all()):
+    if not (np.isfinite(zooms).all() and (zooms > 0).all() and (zooms * values.shape <= LONGEST_MM).all()):
         raise UploadRefusal(RefusalCode.NOT_A_NIFTI, "The header's geometry is not usable.")
     warnings: tuple[str, ...] = ()
-    if oriented:
+    if affine is not None:
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        if not np.allclose(sizes, zooms, rtol=SAME_SIZE, atol=0):
+            affine[:3, :3] *= zooms / sizes
+            warnings = ("The NIfTI header gives two voxel sizes: pixdim was taken, not the orientation's.",)
         values, affine, zooms = _towards_left_back_head(values, affine, zooms)
     else:
         affine = np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
@@ -73,6 +86,27 @@ def read_nifti(path: Path, *, name: str) -> CTVolume:
         series_uid=f"{study_uid}_series",
         warnings=warnings,
     )
+
+
+def _values(image: nibabel.Nifti1Pair) -> NDArray[np.number]:
+    """The stored array with slope and intercept applied, in single precision where that makes fractions."""
+    if np.prod([float(length) for length in image.shape]) > MAX_VOXELS:
+        raise UploadRefusal(RefusalCode.TOO_LARGE, "The volume has more voxels than any CT.")
+    stored = image.dataobj
+    scaled = isinstance(stored, ArrayProxy) and (stored.slope, stored.inter) != (1.0, 0.0)
+    return np.squeeze(np.asarray(stored, dtype=np.float32) if scaled else np.asanyarray(stored))
+
+
+def _orientation(header: Nifti1Header) -> NDArray[np.float64] | None:
+    """Voxel indices to RAS mm: sform, else qform, whichever is set and gives every voxel its own place."""
+    for form in (header.get_sform, header.get_qform):
+        matrix, code = form(coded=True)  # type: ignore[no-untyped-call]
+        if code and np.isfinite(matrix).all():
+            affine = np.array(matrix, dtype=np.float64)
+            sizes = np.linalg.norm(affine[:3, :3], axis=0)
+            if sizes.all() and abs(np.linalg.det(affine[:3, :3] / sizes)) > FLAT:
+                return affine
+    return None
 
 
 def _towards_left_back_head(

@@ -179,9 +179,11 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
     bits = int(dataset.BitsAllocated)
-    ends = [
-        _as_stored(int(end), bits, signed=dataset.PixelRepresentation == 1) for end in (value, limit or value)
-    ]
+    try:
+        stated = [int(end) for end in (value, value if limit is None else limit)]
+    except (TypeError, ValueError):
+        return None  # unreadable: no reason to lose the pixels
+    ends = [_as_stored(end, bits, signed=dataset.PixelRepresentation == 1) for end in stated]
     return min(ends), max(ends)
 
 

@@ -1,8 +1,9 @@
 """Which series of a study is analysed, and why each of the others is not. Headers only.
 
 The order of preference is: the body part that the header names, original before derived, coverage of the
-chest, completeness, lung kernel before standard before others, thin slices before thick, more slices; ties
-end with the lowest series number and UID, so that the same study always gives the same choice.
+chest, completeness, slices close together, lung kernel before standard before others, thin slices before
+thick, more slices; ties end with the lowest series number and UID, so that the same study always gives the
+same choice.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from inference.kernels import KernelClass, kernel_class
 from inference.study_result import SeriesDecision
 
 PARTIAL_COVERAGE = 0.7
-"""A series shorter than this share of the study's longest one covers only a part of the chest."""
+"""A series shorter than this share of the study's longest one, or of a chest, covers only a part of it."""
 
-_CHEST = ("CHEST", "THORAX", "TORAX", "LUNG", "BODY")
-_ELSEWHERE = ("HEAD", "BRAIN", "SKULL", "NECK", "SPINE", "ABD", "PELVI", "LEG", "ARM", "KNEE", "HIP", "FOOT",
-              "HAND", "ANKLE", "WRIST", "ELBOW", "SHOULDER", "EXTREMITY", "SINUS", "LIVER")  # fmt: skip
+CHEST_MM = 300.0
+"""What an adult's chest takes: a series needs no more to be complete beside one of the whole trunk."""
+
+SPARSE_MM = 7.0
+"""Slices farther apart leave out what lies between them, as high-resolution CT in steps of 10 mm does."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class _Preference:
     derived: bool
     partial: bool
     incomplete: bool
+    sparse: bool
     kernel: KernelClass
     thickness_mm: float
     slices: int
@@ -116,11 +120,11 @@ class _Preference:
     def of(cls, acquisition: Acquisition, longest_mm: float) -> _Preference:
         first, stack = acquisition.first, acquisition.stack
         return cls(
-            elsewhere=any(word in first.body_part for word in _ELSEWHERE)
-            and not any(word in first.body_part for word in _CHEST),
+            elsewhere=first.region == "elsewhere",
             derived=_is_derived(first),
-            partial=stack.extent_mm < PARTIAL_COVERAGE * longest_mm,
+            partial=stack.extent_mm < PARTIAL_COVERAGE * min(longest_mm, CHEST_MM),
             incomplete=not stack.complete or stack.tilt_degrees > 0,
+            sparse=stack.spacing_mm[0] > SPARSE_MM,
             kernel=kernel_class(first.kernel),
             thickness_mm=round(max(first.slice_thickness_mm or 0.0, stack.spacing_mm[0]), 1),
             slices=len(stack.planes),
@@ -134,8 +138,8 @@ class _Preference:
 
     @property
     def order(self) -> tuple[object, ...]:
-        return (self.elsewhere, self.derived, self.partial, self.incomplete, self.kernel, self.thickness_mm,
-                -self.slices, self.tie)  # fmt: skip
+        return (self.elsewhere, self.derived, self.partial, self.incomplete, self.sparse, self.kernel,
+                self.thickness_mm, -self.slices, self.tie)  # fmt: skip
 
     def over(self, other: _Preference) -> tuple[str, str]:
         """Why this one was chosen before `other`: a stable word and a sentence about the other."""
@@ -144,6 +148,7 @@ class _Preference:
             (other.derived, "derived", "A derived (reformatted) series; an original one was chosen."),
             (other.partial, "partial_coverage", "It covers less of the body than the chosen series."),
             (other.incomplete, "incomplete", "Slices are missing or tilted; a complete series was chosen."),
+            (other.sparse, "sparse", "Its slices lie so far apart that they leave out what is between."),
             (other.kernel, "kernel", f"A {other.kernel.words}; a {self.kernel.words} was chosen."),
             (other.thickness_mm, "thicker",
              f"Slices of {other.thickness_mm:g} mm; a series of {self.thickness_mm:g} mm was chosen."),

@@ -21,11 +21,13 @@ UPRIGHT_DEGREES = 0.5
 """Below this angle planes count as orthogonal to their stacking: rounding in the headers, not a tilt."""
 
 MAX_MISSING_SLICES = 2
+LONGEST_MM = 3000.0
 SAME_POSITION_MM = 0.01
 SPACING_TOLERANCE = 0.02  # of the median distance: equal spacing
 GAP_TOLERANCE = 0.15  # of the median distance: a gap of a whole number of slices
 VARIABLE_SPACING = 0.25  # of the median distance: spacing that is resampled by position
 LATERAL_TOLERANCE_MM = 1.0
+SAME_SPACING = 1e-3  # of the pixel spacing
 DIRECTION_TOLERANCE = 2e-3  # of a direction cosine
 
 
@@ -53,6 +55,20 @@ class ImagePlane:
         normal: NDArray[np.float64] = np.cross(self.orientation[:3], self.orientation[3:])
         normal = normal / np.linalg.norm(normal)
         return normal if normal[2] >= 0 else -normal
+
+    def parallel(self, other: ImagePlane) -> bool:
+        """Whether both have the same matrix, pixel spacing and orientation, rounding aside."""
+        return (
+            (self.rows, self.columns) == (other.rows, other.columns)
+            and all(
+                abs(own - its) <= SAME_SPACING * its
+                for own, its in zip(self.pixel_spacing_mm, other.pixel_spacing_mm, strict=True)
+            )
+            and all(
+                abs(own - its) <= DIRECTION_TOLERANCE
+                for own, its in zip(self.orientation, other.orientation, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,11 @@ def stack_planes(planes: Sequence[ImagePlane]) -> SliceStack:
     )
     positions = np.array([plane.position_mm for plane in planes])
     heights = positions @ normal
+    if heights[-1] - heights[0] > LONGEST_MM:
+        raise VolumeRefusal(
+            RefusalCode.MIXED_GEOMETRY,
+            f"The images are spread over {(heights[-1] - heights[0]) / 1000:.1f} m: no patient is so long.",
+        )
     tilt = _tilt(positions, normal)
     if tilt > MAX_TILT_DEGREES:
         raise VolumeRefusal(
@@ -165,20 +186,19 @@ def _one_geometry(planes: Sequence[ImagePlane]) -> None:
     """Refuse planes that differ in matrix, pixel spacing or orientation."""
     first = planes[0]
     for plane in planes[1:]:
+        if plane.parallel(first):
+            continue
         if (plane.rows, plane.columns) != (first.rows, first.columns):
             raise VolumeRefusal(
                 RefusalCode.MIXED_GEOMETRY,
                 f"The series mixes images of {first.rows} x {first.columns} and of {plane.rows} x"
                 f" {plane.columns} pixels.",
             )
-        if not np.allclose(plane.pixel_spacing_mm, first.pixel_spacing_mm, rtol=1e-3):
+        if not np.allclose(plane.pixel_spacing_mm, first.pixel_spacing_mm, rtol=SAME_SPACING, atol=0):
             raise VolumeRefusal(
                 RefusalCode.MIXED_GEOMETRY, "The series mixes images of different pixel spacing."
             )
-        if not np.allclose(plane.orientation, first.orientation, rtol=0, atol=DIRECTION_TOLERANCE):
-            raise VolumeRefusal(
-                RefusalCode.MIXED_GEOMETRY, "The series mixes images of different orientation."
-            )
+        raise VolumeRefusal(RefusalCode.MIXED_GEOMETRY, "The series mixes images of different orientation.")
 
 
 def _tilt(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> float:

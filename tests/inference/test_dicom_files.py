@@ -79,6 +79,10 @@ def test_two_patients_and_two_studies_are_refused_unless_one_is_asked_for() -> N
     assert [item.study_uid for item in one_study(headers(first, second_study), "1.2.3")] == ["1.2.3"]
 
 
+def test_an_issuer_that_only_some_devices_write_makes_no_second_patient() -> None:
+    assert len(one_study(headers(ct_image(0), ct_image(1, IssuerOfPatientID="HOSPITAL")))) == 2
+
+
 def test_an_absent_patient_id_makes_no_second_patient() -> None:
     assert len(one_study(headers(ct_image(0), ct_image(1, PatientID="")))) == 2
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def placed(voxels: HuArray, grid: Grid) -> CTVolume:
     return volume_of(voxels, grid.spacing_mm, affine=affine)
 
 
+@cache
 def chest(*findings: str, seed: int = SEED) -> CTVolume:
     case = Case(seed, findings)
     grid = quick_grid(case)
@@ -67,6 +69,35 @@ def test_a_head_and_a_quality_phantom_are_refused() -> None:
     assert_no_lungs(placed(sample(Head(SEED), grid, 6.0, rng), grid))
     grid = centred_grid((2.5, 1.0, 1.0), (64, 256, 256))
     assert_no_lungs(placed(sample(QualityPhantom(SEED), grid, 6.0, rng), grid))
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.45])
+def test_a_child_has_lungs(scale: float) -> None:
+    adult = chest()
+    spacing = tuple(scale * length for length in adult.spacing_mm)
+    affine = np.diag([spacing[2], spacing[1], spacing[0], 1.0])
+    affine[:3, 3] = scale * adult.affine[:3, 3]
+    lungs = find_lungs(volume_of(adult.voxels_hu, (spacing[0], spacing[1], spacing[2]), affine=affine))
+    assert lungs.volume_ml == pytest.approx(find_lungs(adult).volume_ml * scale**3, rel=0.1)
+
+
+def test_lungs_that_are_mostly_consolidated_are_lungs() -> None:
+    volume = chest()
+    lungs = find_lungs(volume)
+    rows = np.flatnonzero((lungs.left | lungs.right).any(axis=(0, 2))) * lungs.factors[1]
+    behind = volume.voxels_hu[:, rows[0] + int(0.18 * (rows[-1] - rows[0])) :]
+    consolidated = volume.voxels_hu.copy()
+    consolidated[:, -behind.shape[1] :] = np.where(behind < -300, 30, behind)
+    left_over = find_lungs(volume_of(consolidated, volume.spacing_mm, affine=volume.affine))
+    assert 250 < left_over.volume_ml < 500
+
+
+def test_as_little_lung_at_the_top_of_a_scan_is_that_of_an_abdomen() -> None:
+    volume = chest()
+    depth, row, column = volume.spacing_mm
+    bases = volume.voxels_hu[: int(0.38 * len(volume.voxels_hu))]
+    assert find_lungs(volume_of(bases, volume.spacing_mm)).volume_ml > 500
+    assert_no_lungs(volume_of(bases, (depth, 0.95 * row, 0.95 * column)))
 
 
 def test_an_abdomen_is_refused() -> None:

@@ -115,6 +115,13 @@ def test_padding_below_air_is_left_as_it_is() -> None:
     assert hounsfield(np.full((3, 3), -2000, np.int16), 1, -1024, (-2000, -2000))[0, 0] == -3024
 
 
+def test_an_unreadable_padding_value_costs_no_pixels(tmp_path: Path) -> None:
+    image = ct_image(0)
+    image.add_new(0x00280120, "LO", "none")
+    (path,) = save([image], tmp_path)
+    assert (hu(path) == -1000).all()
+
+
 def test_unsigned_twelve_bits_with_an_overlay_above(tmp_path: Path) -> None:
     stored = np.full((12, 16), 1100, np.uint16)
     stored[3, 4] |= 0x8000

@@ -78,6 +78,34 @@ def test_why_the_other_series_is_not_chosen(other: dict[str, Any], reason: str) 
     assert decision.sentence.endswith(".")
 
 
+def test_a_chest_beside_a_longer_scan_of_the_trunk_is_not_partial() -> None:
+    choice = choose(series("1", 110, ConvolutionKernel="B60f") + series("2", 260, ConvolutionKernel="B30f"))
+    assert (chosen(choice), decision_of(choice.decisions, "2").reason) == ("1", "kernel")
+
+
+def test_slices_far_apart_are_not_preferred_for_their_kernel() -> None:
+    sparse = series("2", 25, step_mm=10.0, SliceThickness=1.0)
+    choice = choose(series("1", 100, ConvolutionKernel="B30f") + sparse)
+    assert (chosen(choice), decision_of(choice.decisions, "2").reason) == ("1", "sparse")
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ({"SeriesDescription": "Chest 5.0 B40f"}, {"SeriesDescription": "Abd/Pelvis 5.0 B40f"}),
+        ({"SeriesDescription": "ОГК 1.0"}, {"SeriesDescription": "Брюшная полость 1.0"}),
+        # The protocol's body part is that of neither series.
+        (
+            {"SeriesDescription": "Lung 1.0", "BodyPartExamined": "ABDOMEN"},
+            {"SeriesDescription": "Brain", "BodyPartExamined": "CHEST"},
+        ),
+    ],
+)
+def test_a_series_words_tell_the_region(own: dict[str, str], other: dict[str, str]) -> None:
+    choice = choose(series("1", SeriesNumber=9, **own) + series("2", 60, **other))
+    assert (chosen(choice), decision_of(choice.decisions, "2").reason) == ("1", "other_body_part")
+
+
 def test_a_short_series_is_not_preferred_for_its_kernel() -> None:
     choice = choose(series("1", 100, ConvolutionKernel="STANDARD") + series("2", 30))
     assert (chosen(choice), decision_of(choice.decisions, "2").reason) == ("1", "partial_coverage")
@@ -119,6 +147,72 @@ def test_two_acquisitions_in_one_series_are_split(second: dict[str, Any]) -> Non
     choice = choose(first + other)
     assert choice.sop_instance_uids == tuple(image.SOPInstanceUID for image in first)
     assert "30 image(s) of the series belong to another acquisition" in choice.warnings[0]
+
+
+def second_scan(shift_mm: float, **tags: Any) -> list[Dataset]:
+    """Another scan of the same patient in the same series, a little higher."""
+    images = [ct_image(k, position=(-100.0, -80.0, -300.0 + shift_mm + 2.5 * k), **tags) for k in range(30)]
+    for index, image in enumerate(images):
+        image.SOPInstanceUID = f"{STUDY}.1.{900 + index}"
+    return images
+
+
+@pytest.mark.parametrize("shift_mm", [0.02, 0.7, 1.25])
+@pytest.mark.parametrize(
+    "tags", [{"AcquisitionNumber": 2}, {"ConvolutionKernel": "B31f"}, {"AcquisitionTime": "101010"}]
+)
+def test_two_scans_that_lie_within_each_other_are_never_one_volume(
+    shift_mm: float, tags: dict[str, Any]
+) -> None:
+    first = series("1")
+    choice = choose(first + second_scan(shift_mm, **tags))
+    assert choice.sop_instance_uids == tuple(image.SOPInstanceUID for image in first)
+
+
+def test_two_kernels_of_two_acquisitions_in_one_series_are_split() -> None:
+    first = series("1")
+    others = [
+        second_scan(0.0, AcquisitionNumber=number, ConvolutionKernel=kernel)
+        for number, kernel in ((1, "B31f"), (2, "B70f"), (2, "B31f"))
+    ]
+    for number, images in enumerate(others):
+        for image in images:
+            image.SOPInstanceUID += f".{number}"
+    choice = choose([*first, *(image for images in others for image in images)])
+    assert choice.sop_instance_uids == tuple(image.SOPInstanceUID for image in first)
+
+
+def test_a_scan_in_parts_that_follow_each_other_stays_whole() -> None:
+    halves = ct_series(60, lambda index: {"AcquisitionNumber": 1 + index // 30, "KVP": 100 + index // 30})
+    assert len(choose(halves).sop_instance_uids) == 60
+
+
+def test_a_gap_is_not_explained_by_what_changes_there() -> None:
+    halves = ct_series(60, lambda index: {"AcquisitionTime": f"1010{index // 30:02d}"})
+    assert refusal(halves[:28] + halves[32:]).code is RefusalCode.MISSING_SLICES
+
+
+def test_rounding_of_the_orientation_does_not_split_a_series() -> None:
+    cosines = (
+        [0.985001, 0.172544, 0, -0.172544, 0.985001, 0],
+        [0.984999, 0.172556, 0, -0.172556, 0.984999, 0],
+    )
+    images = ct_series(40, lambda index: {"ImageOrientationPatient": cosines[index % 2]})
+    assert len(choose(images).sop_instance_uids) == 40
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PixelSpacing": [1e6, 1e6]},
+        {"PixelSpacing": [1e-6, 1e-6]},
+        {"ImagePositionPatient": [1e300, 0, 0]},
+        {"Rows": 65535, "Columns": 65535},
+    ],
+)
+def test_geometry_that_no_scanner_has_is_no_geometry(tags: dict[str, Any]) -> None:
+    found = refusal(series("1", **tags))
+    assert [item.reason for item in found.decisions] == ["no_geometry"]
 
 
 def test_a_scout_within_the_series_is_left_aside() -> None:

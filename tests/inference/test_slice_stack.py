@@ -81,6 +81,10 @@ def test_irregular_spacing_is_refused() -> None:
     assert refusal([plane(float(z)) for z in heights]).code is RefusalCode.MIXED_GEOMETRY
 
 
+def test_images_spread_beyond_any_patient_are_refused() -> None:
+    assert refusal([plane(1000.0 * index) for index in range(30)]).code is RefusalCode.MIXED_GEOMETRY
+
+
 def test_two_images_at_one_position_are_refused() -> None:
     planes = [plane(2.0 * index) for index in range(20)]
     found = refusal([*planes, replace(planes[3], sop_instance_uid="1.2.99")])

@@ -94,7 +94,7 @@ def test_a_file_that_is_no_dicom_is_unreadable(tmp_path: Path) -> None:
 
 
 def test_a_volume_beyond_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    paths = save(ct_series(24, Rows=8000, Columns=8000), tmp_path)
+    paths = save(ct_series(24, Rows=8000, Columns=8000, PixelSpacing=[0.1, 0.1]), tmp_path)
     assert refusal(paths).code is RefusalCode.TOO_LARGE
 
 
