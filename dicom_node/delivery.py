@@ -48,7 +48,7 @@ class Delivery:
             finally:
                 shutil.rmtree(spool, ignore_errors=True)
         _require_stored(sent, destination)
-        self.ledger.delivered(key, destination.name, len(sent))
+        self.ledger.deliveries.delivered(key, destination.name, len(sent))
         logger.info("delivered", extra={"destination": destination.name, "objects": len(sent)})
 
     def _send(

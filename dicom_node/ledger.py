@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from dicom_node.archive_memory import ArchiveMemory
+from dicom_node.delivery_book import DeliveryBook
 from dicom_node.errors import SiteProblem
 from dicom_node.ledger_records import (
     NOT_EXAMINED,
@@ -27,12 +28,12 @@ from dicom_node.ledger_records import (
     Purpose,
     State,
     WorkRecord,
-    delivery_record,
     object_record,
     work_records,
 )
-from dicom_node.ledger_tables import DeliveryRow, ObjectRow, StageRow, Table, WorkerRow, WorkRow
+from dicom_node.ledger_tables import ObjectRow, StageRow, Table, WorkRow
 from dicom_node.plan import WorkPlan
+from dicom_node.worker_roll import WorkerRoll
 from inference.errors import Refusal
 
 __all__ = ["DeliveryRecord", "Ledger", "NewWork", "ObjectRecord", "WorkRecord"]
@@ -41,7 +42,8 @@ __all__ = ["DeliveryRecord", "Ledger", "NewWork", "ObjectRecord", "WorkRecord"]
 class Ledger:
     """The ledger in the database at `url` (SQLAlchemy's form, with its password if it has one).
 
-    `memory` is what the intake remembers of the archive, in the same database.
+    In the same database: `memory`, what the intake remembers of the archive; `deliveries`, what each
+    destination got; `workers`, which processes live.
 
     Raises
     ------
@@ -57,6 +59,8 @@ class Ledger:
             raise SiteProblem(f"the ledger's database cannot be used: {database_words(error)}") from error
         self._session = sessionmaker(self._engine, expire_on_commit=False)
         self.memory = ArchiveMemory(self._session)
+        self.deliveries = DeliveryBook(self._session)
+        self.workers = WorkerRoll(self._session)
 
     def close(self) -> None:
         """Close every connection."""
@@ -262,43 +266,6 @@ class Ledger:
             for stage, value in seconds.items():
                 session.merge(StageRow(key=key, stage=stage, seconds=value))
 
-    def add_delivery(self, key: str, destination: str) -> None:
-        """A destination is to get the key's objects; nothing changes where that is known."""
-        with self._session.begin() as session:
-            if session.get(DeliveryRow, (key, destination)) is None:
-                session.add(DeliveryRow(key=key, destination=destination, state="queued"))
-
-    def delivered(self, key: str, destination: str, objects: int) -> None:
-        """The destination stored everything."""
-        self._change_delivery(
-            key,
-            destination,
-            state="delivered",
-            error=None,
-            next_attempt_at=None,
-            delivered_at=time.time(),
-            objects=objects,
-        )
-
-    def delivery_failing(self, key: str, destination: str, error: str, retry_in_s: float | None) -> None:
-        """The destination did not take everything; it is tried again after `retry_in_s`, with None not."""
-        again = time.time() + retry_in_s if retry_in_s is not None else None
-        self._change_delivery(key, destination, state="failing", error=error, next_attempt_at=again)
-
-    def delivery(self, key: str, destination: str) -> DeliveryRecord:
-        """One delivery. KeyError where there is none."""
-        with self._session() as session:
-            row = session.get(DeliveryRow, (key, destination))
-        if row is None:
-            raise KeyError(f"{key} to {destination}")
-        return delivery_record(row)
-
-    def undelivered(self) -> list[tuple[str, DeliveryRecord]]:
-        """(key, delivery) of every delivery that is not over."""
-        query = select(DeliveryRow).where(DeliveryRow.state != "delivered")
-        with self._session() as session:
-            return [(row.key, delivery_record(row)) for row in session.scalars(query)]
-
     def add_objects(self, key: str, objects: Iterable[ObjectRecord]) -> None:
         """The objects of a key; entered before any of them leaves, so that none of them ever makes work."""
         with self._session.begin() as session:
@@ -335,33 +302,8 @@ class Ledger:
         with self._session() as session:
             return set(session.scalars(query))
 
-    def beat(self, executor_id: str) -> None:
-        """The worker of this name lives."""
-        with self._session.begin() as session:
-            session.merge(WorkerRow(executor_id=executor_id, alive_at=time.time()))
-
-    def silent_workers(self, for_s: float) -> list[str]:
-        """Names of workers that have not said for so long that they live."""
-        query = select(WorkerRow.executor_id).where(WorkerRow.alive_at < time.time() - for_s)
-        with self._session() as session:
-            return list(session.scalars(query))
-
-    def forget_worker(self, executor_id: str) -> None:
-        """The worker's work was taken over; if it comes back it says so."""
-        with self._session.begin() as session:
-            session.execute(delete(WorkerRow).where(WorkerRow.executor_id == executor_id))
-
     def _change(self, key: str, **values: Any) -> None:
         statement = update(WorkRow).where(WorkRow.key == key).values(updated_at=time.time(), **values)
-        with self._session.begin() as session:
-            session.execute(statement)
-
-    def _change_delivery(self, key: str, destination: str, **values: Any) -> None:
-        statement = (
-            update(DeliveryRow)
-            .where(DeliveryRow.key == key, DeliveryRow.destination == destination)
-            .values(attempts=DeliveryRow.attempts + 1, **values)
-        )
         with self._session.begin() as session:
             session.execute(statement)
 

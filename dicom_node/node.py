@@ -170,7 +170,7 @@ class Node:
         problem = self._running.heartbeat.problem if self._running is not None else None
         try:
             backlog = self.ledger.backlog()
-            failing_deliveries = sum(item.state == "failing" for _, item in self.ledger.undelivered())
+            failing_deliveries = sum(item.state == "failing" for _, item in self.ledger.deliveries.due())
         except SQLAlchemyError as error:
             problem = f"the ledger cannot be read: {database_words(error)}"
         warning = self._archive_health.warning

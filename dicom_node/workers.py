@@ -56,13 +56,13 @@ class Heartbeat:
         resumed_at = time.monotonic()
         while not self._stop.is_set():
             try:
-                self._ledger.beat(self._executor_id)
+                self._ledger.workers.beat(self._executor_id)
                 if time.monotonic() - resumed_at >= SILENCE_S:
                     resumed_at = time.monotonic()
                     self._resume()
-                for executor_id in self._ledger.silent_workers(SILENCE_S):
+                for executor_id in self._ledger.workers.silent(SILENCE_S):
                     count = self._durable.take_over(executor_id)
-                    self._ledger.forget_worker(executor_id)
+                    self._ledger.workers.forget(executor_id)
                     logger.warning("a worker is gone", extra={"worker": executor_id, "taken_over": count})
                 self._problem = None
             except Exception as error:

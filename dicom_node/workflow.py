@@ -177,7 +177,7 @@ class StudyWorkflows:
         if not refused and not self._ledger.objects(key):
             wanted = [item.name for item in self.destinations if item.forward_originals]
         for name in wanted:
-            self._ledger.add_delivery(key, name)
+            self._ledger.deliveries.add(key, name)
         return wanted
 
     def _enqueue_deliveries(self, key: str, destinations: Iterable[str]) -> None:
@@ -195,7 +195,7 @@ class StudyWorkflows:
     def _attempt_delivery(self, key: str, name: str) -> Outcome:
         destination = next((item for item in self.destinations if item.name == name), None)
         if destination is None:
-            self._ledger.delivery_failing(key, name, "the destination is no longer in the settings", None)
+            self._ledger.deliveries.failing(key, name, "the destination is no longer in the settings", None)
             return {}
         with work_on(key):
             try:
@@ -205,9 +205,9 @@ class StudyWorkflows:
                 logger.warning("not delivered", extra={"destination": name, "fault": fault})
             else:
                 return {}
-        attempts = self._ledger.delivery(key, name).attempts + 1
+        attempts = self._ledger.deliveries.get(key, name).attempts + 1
         pause = pause_s(attempts, destination.retry_first_s, destination.retry_longest_s)
-        self._ledger.delivery_failing(key, name, fault, pause)
+        self._ledger.deliveries.failing(key, name, fault, pause)
         return {"turn": attempts, "pause_s": pause}
 
     def resume(self) -> None:
@@ -220,7 +220,7 @@ class StudyWorkflows:
             if record.images != NOT_EXAMINED:
                 self._resume_study(record)
         configured = {item.name for item in self.destinations}
-        for key, delivery in self._ledger.undelivered():
+        for key, delivery in self._ledger.deliveries.due():
             if delivery.destination not in configured:
                 continue
             self._resume_delivery(key, delivery)
@@ -231,10 +231,10 @@ class StudyWorkflows:
         if active:
             return
         if active is False:
-            now = self._ledger.delivery(key, name)
+            now = self._ledger.deliveries.get(key, name)
             if now.state == "delivered" or now.attempts != turn:
                 return
-            self._ledger.delivery_failing(key, name, RUN_LOST, 0)
+            self._ledger.deliveries.failing(key, name, RUN_LOST, 0)
             turn += 1
         self.durable.enqueue(_queue_of(name), "delivery", _delivery_id(key, name, turn), key, name)
 

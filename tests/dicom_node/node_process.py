@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dicom_node.delivery_book import DeliveryBook
 from dicom_node.ledger import Ledger
 from dicom_node.log import configure
 from dicom_node.node import Node
@@ -25,7 +26,7 @@ PLACES: dict[str, tuple[type, str, bool]] = {
     "analysing": (StandInAnalyser, "analyse", False),
     "report stored, key image not": (Orthanc, "store", True),
     "stored, not recorded": (Ledger, "reported", False),
-    "delivered, not recorded": (Ledger, "delivered", False),
+    "delivered, not recorded": (DeliveryBook, "delivered", False),
 }
 
 

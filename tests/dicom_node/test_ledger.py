@@ -105,17 +105,17 @@ def test_latest_of_a_study_is_the_newest_in_the_archive(ledger: Ledger) -> None:
 
 def test_deliveries_of_a_key(ledger: Ledger) -> None:
     ledger.add(_new("a"))
-    ledger.add_delivery("a", "pacs")
-    ledger.delivery_failing("a", "pacs", "PACS cannot be reached", 5)
-    ledger.add_delivery("a", "pacs")
-    [(key, failing)] = ledger.undelivered()
+    ledger.deliveries.add("a", "pacs")
+    ledger.deliveries.failing("a", "pacs", "PACS cannot be reached", 5)
+    ledger.deliveries.add("a", "pacs")
+    [(key, failing)] = ledger.deliveries.due()
     assert (key, failing.state, failing.attempts, failing.error) == (
         "a",
         "failing",
         1,
         "PACS cannot be reached",
     )
-    ledger.delivered("a", "pacs", 3)
+    ledger.deliveries.delivered("a", "pacs", 3)
     [delivered] = ledger.known("a").deliveries
     assert (delivered.state, delivered.attempts, delivered.error, delivered.objects) == (
         "delivered",
@@ -123,7 +123,7 @@ def test_deliveries_of_a_key(ledger: Ledger) -> None:
         None,
         3,
     )
-    assert ledger.undelivered() == []
+    assert ledger.deliveries.due() == []
 
 
 def test_own_series_are_known(ledger: Ledger) -> None:

@@ -9,12 +9,14 @@ import pytest
 from pydicom.uid import Comprehensive3DSRStorage
 from sqlalchemy.exc import OperationalError
 
+from dicom_node.delivery_book import DeliveryBook
 from dicom_node.errors import ExecutorTaken
 from dicom_node.ledger import Ledger
 from dicom_node.ledger_records import Purpose
 from dicom_node.node import Node
 from dicom_node.settings import WorkerSettings
 from dicom_node.steps import StudySteps
+from dicom_node.worker_roll import WorkerRoll
 from tests.dicom_node.conftest import NodeProgram, Pacs, Site, eventually, instances_of
 from tests.dicom_node.studies import send, write_chest
 
@@ -33,7 +35,7 @@ def test_work_of_a_dead_worker_is_taken_over(
     eventually(lambda: node.ledger.known(record.key).state == "reported")
     eventually(lambda: Comprehensive3DSRStorage in pacs.classes())
     assert site.analyser.calls == [record.key]
-    assert node.ledger.silent_workers(3) == []
+    assert node.ledger.workers.silent(3) == []
 
 
 def test_run_that_ended_without_a_result_is_entered_again(
@@ -64,23 +66,23 @@ def test_delivery_that_ended_on_a_fault_of_the_ledger_is_entered_again(
 ) -> None:
     monkeypatch.setattr("dicom_node.workers.BEAT_S", 0.2)
     monkeypatch.setattr("dicom_node.workers.SILENCE_S", 1)
-    faults = ["delivered", "delivery_failing"]
-    delivered, failing = Ledger.delivered, Ledger.delivery_failing
+    faults = ["delivered", "failing"]
+    delivered, failing = DeliveryBook.delivered, DeliveryBook.failing
 
-    def locked_delivered(self: Ledger, *arguments: object) -> None:
+    def locked_delivered(self: DeliveryBook, *arguments: object) -> None:
         if "delivered" in faults:
             faults.remove("delivered")
             raise OperationalError("UPDATE ...", {}, Exception("the database is locked"))
         delivered(self, *arguments)  # type: ignore[arg-type]
 
-    def locked_failing(self: Ledger, *arguments: object) -> None:
-        if "delivery_failing" in faults:
-            faults.remove("delivery_failing")
+    def locked_failing(self: DeliveryBook, *arguments: object) -> None:
+        if "failing" in faults:
+            faults.remove("failing")
             raise OperationalError("UPDATE ...", {}, Exception("the database is locked"))
         failing(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Ledger, "delivered", locked_delivered)
-    monkeypatch.setattr(Ledger, "delivery_failing", locked_failing)
+    monkeypatch.setattr(DeliveryBook, "delivered", locked_delivered)
+    monkeypatch.setattr(DeliveryBook, "failing", locked_failing)
     node = site.start(pacs.destination())
     send(write_chest(tmp_path, "undelivered"), site.archive)
     eventually(lambda: [d.state for r in node.ledger.recent() for d in r.deliveries] == ["delivered"])
@@ -117,10 +119,10 @@ def test_run_that_the_store_of_workflows_lost_is_revived(
 
 def test_heart_beats_on_after_any_fault(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicom_node.workers.BEAT_S", 0.05)
-    beat = Ledger.beat
+    beat = WorkerRoll.beat
     beats: list[str] = []
 
-    def failing(self: Ledger, executor_id: str) -> None:
+    def failing(self: WorkerRoll, executor_id: str) -> None:
         beats.append(executor_id)
         if len(beats) == 1:
             raise OperationalError("UPDATE ...", {}, Exception("database or disk is full"))
@@ -128,7 +130,7 @@ def test_heart_beats_on_after_any_fault(site: Site, monkeypatch: pytest.MonkeyPa
             raise RuntimeError("anything")
         beat(self, executor_id)
 
-    monkeypatch.setattr(Ledger, "beat", failing)
+    monkeypatch.setattr(WorkerRoll, "beat", failing)
     node = site.start()
     said: set[str | None] = set()
     eventually(lambda: said.add(node.health().database_problem) or len(beats) > 20)
