@@ -222,4 +222,4 @@ def require_free_port(port: int, purpose: str, host: str = "0.0.0.0") -> None:  
                 if error.errno == errno.EADDRINUSE
                 else f"cannot be opened on {host}: {error.strerror}"
             )
-            raise PortTaken(f"port {port}, {purpose} port, {words}") from error
+            raise PortTaken(f"port {port} for {purpose} {words}") from error

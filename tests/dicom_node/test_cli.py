@@ -283,7 +283,7 @@ def test_settings_that_cannot_be_read_are_said_in_words(
         ("DATA_FOLDER", "/dev/null/node", "the data folder /dev/null/node cannot be used: Not a directory"),
         ("DATABASE_URL", "sqlite:////dev/null/x", "the ledger's database cannot be used: unable to open"),
         ("DATABASE_URL", "absent://host/x", "the ledger's database cannot be used: "),
-        ("HTTP__HOST", "localhost.invalid", "port 8000, the node's HTTP (setting http.port) port, cannot be"),
+        ("HTTP__HOST", "localhost.invalid", "port 8000 for the node's HTTP (setting http.port) cannot be"),
     ],
 )
 def test_site_that_cannot_be_used_is_said_in_words(

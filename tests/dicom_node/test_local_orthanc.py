@@ -25,9 +25,7 @@ def test_taken_port_is_named_before_anything_starts(
     with socket.socket() as other:
         other.bind(("127.0.0.1", ports[which]))
         other.listen()
-        with pytest.raises(
-            PortTaken, match=f"port {ports[which]}, Orthanc's {which.upper()} port, is in use"
-        ):
+        with pytest.raises(PortTaken, match=f"port {ports[which]} for Orthanc's {which.upper()} is in use"):
             orthanc.start()
     assert not orthanc.running
     assert not (tmp_path / "archive").exists()
