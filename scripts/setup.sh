@@ -31,7 +31,7 @@ missing_packages() {
         installed "$package" || printf '%s ' "$package"
     done
     # LightGBM's wheel links the system's OpenMP runtime, which a minimal Debian lacks.
-    ldconfig -p 2>/dev/null | grep -q 'libgomp\.so\.1' || printf 'libgomp1 '
+    "$python" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || printf 'libgomp1 '
     # Debian's Python has neither venv nor ensurepip without this package.
     "$python" -c 'import ensurepip, venv' 2>/dev/null || printf 'python3.11-venv '
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -15,15 +16,33 @@ def _tool(folder: Path, name: str, body: str) -> None:
     file.chmod(0o755)
 
 
-def _run(tmp_path: Path, *, status: str, arguments: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """The script for an ordinary user without sudo, Debian packages all in `status`."""
+def _run(
+    tmp_path: Path,
+    *,
+    status: str,
+    arguments: tuple[str, ...] = (),
+    path: str = os.environ["PATH"],
+    pip_fails: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """The script for an ordinary user without sudo, Debian packages all in `status`.
+
+    With `pip_fails` the virtual environment is there already, and its Python ends the script.
+    """
     tools = tmp_path / "tools"
     tools.mkdir()
     _tool(tools, "id", "echo 1000")
     _tool(tools, "sudo", "exit 1")
     _tool(tools, "dpkg-query", f"printf '{status}'")
     _tool(tools, "apt-get", "echo 'apt-get must not run without root' >&2; exit 99")
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "VENV": str(tmp_path / "no-venv")}
+    if pip_fails:
+        (tmp_path / "no-venv" / "bin").mkdir(parents=True)
+        _tool(tmp_path / "no-venv" / "bin", "python", "exit 1")
+    environment = {
+        **os.environ,
+        "PATH": f"{tools}:{path}",
+        "PYTHON": sys.executable,
+        "VENV": str(tmp_path / "no-venv"),
+    }
     return subprocess.run(
         ["sh", str(PROJECT / "scripts/setup.sh"), *arguments],
         env=environment,
@@ -43,6 +62,13 @@ def test_without_root_it_names_the_packages_and_the_one_line(tmp_path: Path) -> 
         assert f" {package}" in line
     assert "apt-get must not run" not in outcome.stderr
     assert not (tmp_path / "no-venv").exists()
+
+
+def test_with_all_packages_there_nothing_needs_root(tmp_path: Path) -> None:
+    """Not even a PATH with the administrator's folders, which an ordinary user of Debian lacks."""
+    outcome = _run(tmp_path, status="installed", path="/usr/bin:/bin", pip_fails=True)
+    assert "missing" not in outcome.stderr
+    assert "Python packages into" in outcome.stderr
 
 
 def test_the_tests_need_postgresql_too(tmp_path: Path) -> None:
