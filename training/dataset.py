@@ -143,10 +143,14 @@ class Thoraces:
         cache.folder.mkdir(parents=True, exist_ok=True)
         cache.volumes(write=True), cache.masks(write=True)
         missing = np.flatnonzero(cache.done(write=True) == 0).tolist()
-        if missing:
-            # Forked processes would inherit torch's threads in an unusable state.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                list(pool.map(cache.render, missing, [self.cases[index] for index in missing], chunksize=8))
+        cases = [self.cases[index] for index in missing]
+        if workers == 1 or not missing:
+            for index, case in zip(missing, cases, strict=True):
+                cache.render(index, case)
+            return
+        # Forked processes would inherit torch's threads in an unusable state.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            list(pool.map(cache.render, missing, cases, chunksize=8))
 
     def volume(self, index: int) -> Tensor:
         """One encoder input (z, x, y)."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.ctvit import pooled_tokens
 from training.checkpoint import Checkpoint, WarmCosine
 from training.dataset import Batch, Thoraces, jittered
-from training.encoder import JointEncoder
+from training.joint_encoder import JointEncoder
 from training.recipe import HeadTraining
 
 log = logging.getLogger(__name__)

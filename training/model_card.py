@@ -38,9 +38,9 @@ patches of {_by((tower.patch_size, tower.patch_size, tower.temporal_patch_size))
 ## How it was made
 `python -m training --out best_models/demo --work var/training` makes it from nothing: {cases.encoder}
 thoraces train the networks, {cases.fusion} others the fusion, {cases.validation} set the operating points
-(greatest sensitivity + specificity). Every case follows from its seed, and the ranges of seeds are disjoint
-(`phantom/cases.py`). On another processor the weights come out with other last digits, and the figures below
-within their noise.
+(greatest sensitivity + specificity for the whole, greatest F1 score for each finding). Every case follows
+from its seed, and the ranges of seeds are disjoint (`phantom/cases.py`). On another processor the weights
+come out with other last digits, and the figures below within their noise.
 
 ## What it measured
 On {report["cases"]} held-out cases, {report["abnormal"]} of them abnormal, with the weights as shipped:

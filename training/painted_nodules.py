@@ -17,8 +17,9 @@ from training.dataset import CELL, Batch, InputGrid
 FloatArray = npt.NDArray[np.float64]
 
 _NODULE = FINDINGS.index("Lung nodule")
-_RADIUS_MM = (6.0, 15.0)
-_DENSITY = (0.02, 0.06)
+# As the phantom's own nodules, 12 to 30 mm across and of 20 to 60 HU.
+RADIUS_MM = (6.0, 15.0)
+DENSITY = (0.02, 0.06)
 _NOISE = 0.015
 # The surroundings of a place for one, HU / 1000: aerated lung by their mean, and no border of skin and air.
 _AERATED = (-0.93, -0.68)
@@ -55,27 +56,34 @@ def _paint(
     volume: Tensor, mask: Tensor, centre: tuple[int, ...], target: InputGrid, rng: np.random.Generator
 ) -> None:
     """One lobulated nodule: a ball, and smaller ones around it."""
-    radius = rng.uniform(*_RADIUS_MM)
+    radius = rng.uniform(*RADIUS_MM)
     spacing = np.array(target.spacing_mm)
     low = np.maximum(np.array(centre) - np.ceil(1.2 * radius / spacing).astype(int), 0)
     high = np.minimum(np.array(centre) + np.ceil(1.2 * radius / spacing).astype(int) + 1, volume.shape)
     axes = [np.arange(a, b) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) * spacing
     middle = (np.array(centre) + rng.uniform(-0.5, 0.5, 3)) * spacing
-    inside = _ball(points, middle, 0.85 * radius)
-    for _ in range(5):
-        direction = rng.standard_normal(3)
-        lobe = middle + 0.55 * radius * direction / np.linalg.norm(direction)
-        inside |= _ball(points, lobe, rng.uniform(0.42, 0.58) * radius)
-    values = rng.uniform(*_DENSITY) + _NOISE * rng.standard_normal(inside.shape)
+    inside = lobulated(points, middle[None], np.array([radius]), rng)[0]
+    values = rng.uniform(*DENSITY) + _NOISE * rng.standard_normal(inside.shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     volume[box] = torch.where(torch.from_numpy(inside), torch.from_numpy(values).float(), volume[box])
     cells = (np.argwhere(inside) + low) // np.array(CELL)
     mask[tuple(torch.from_numpy(axis) for axis in cells.T)] = 1
 
 
-def _ball(
-    points: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], radius: float
+def lobulated(
+    points: FloatArray, centres: FloatArray, radii: FloatArray, rng: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
-    near: npt.NDArray[np.bool_] = np.square(points - centre).sum(axis=-1) < radius**2
+    """(n, z, x, y): which `points` (z, x, y, 3; mm) lie in each nodule, a ball with lobes."""
+    inside = _balls(points, centres, 0.85 * radii)
+    for _ in range(5):
+        direction = rng.standard_normal(centres.shape)
+        direction *= 0.55 * radii[:, None] / np.linalg.norm(direction, axis=1, keepdims=True)
+        inside |= _balls(points, centres + direction, rng.uniform(0.42, 0.58, radii.shape) * radii)
+    return inside
+
+
+def _balls(points: FloatArray, centres: FloatArray, radii: FloatArray) -> npt.NDArray[np.bool_]:
+    square = np.square(points[None] - centres[:, None, None, None]).sum(axis=-1)
+    near: npt.NDArray[np.bool_] = square < np.square(radii)[:, None, None, None]
     return near

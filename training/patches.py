@@ -20,7 +20,8 @@ from models.ctvit import CTViT, CTViTConfig
 from phantom.cases import FINDINGS
 from training.checkpoint import Checkpoint, Journal, WarmCosine
 from training.dataset import CELL, Thoraces
-from training.encoder import JointEncoder, token_targets
+from training.joint_encoder import JointEncoder, token_targets
+from training.painted_nodules import DENSITY, RADIUS_MM, lobulated
 from training.recipe import Recipe
 
 _NODULE = FINDINGS.index("Lung nodule")
@@ -28,7 +29,6 @@ _CANDIDATES = 12
 _IN_LUNG_SHARE = 0.85
 _PAINTED_SHARE = 0.35
 _AERATED = (-0.95, -0.6)
-_RADIUS_MM = (6.0, 15.0)
 _NOISE = 0.02
 _FEED_OUT = ".3.4.weight"
 
@@ -72,14 +72,9 @@ class PatchPool:
         index = np.flatnonzero(wanted)
         spacing = np.array(self._data.target.spacing_mm)
         points = np.stack(np.meshgrid(*(np.arange(n) for n in self._shape), indexing="ij"), axis=-1) * spacing
-        radius = rng.uniform(*_RADIUS_MM, len(index))[:, None]
-        middle = centre[index] * spacing
-        inside = _balls(points, middle, 0.85 * radius)
-        for _ in range(5):
-            direction = rng.standard_normal((len(index), 3))
-            direction *= 0.55 * radius / np.linalg.norm(direction, axis=1, keepdims=True)
-            inside |= _balls(points, middle + direction, rng.uniform(0.42, 0.58, radius.shape) * radius)
-        hu = torch.from_numpy(rng.uniform(0.02, 0.06, (len(index), 1, 1, 1))).float()
+        radii = rng.uniform(*RADIUS_MM, len(index))
+        inside = lobulated(points, centre[index] * spacing, radii, rng)
+        hu = torch.from_numpy(rng.uniform(*DENSITY, (len(index), 1, 1, 1))).float()
         hu = hu + 0.014 * torch.from_numpy(_normal(patches[index], rng))
         mask = torch.from_numpy(inside)
         patches[index] = torch.where(mask, hu, patches[index])
@@ -149,15 +144,6 @@ def _blocks(volume: Tensor, corners: npt.NDArray[np.int64], shape: npt.NDArray[n
     """Blocks (n, *shape) of a volume at `corners` (n, 3)."""
     z, x, y = (torch.from_numpy(corners[:, axis, None] + np.arange(shape[axis])[None]) for axis in range(3))
     return volume[z[:, :, None, None], x[:, None, :, None], y[:, None, None, :]]
-
-
-def _balls(
-    points: npt.NDArray[np.float64], centres: npt.NDArray[np.float64], radii: npt.NDArray[np.float64]
-) -> npt.NDArray[np.bool_]:
-    """(n, z, x, y): whether a point lies in the n-th ball."""
-    square = np.square(points[None] - centres[:, None, None, None]).sum(axis=-1)
-    near: npt.NDArray[np.bool_] = square < np.square(radii)[:, :, None, None]
-    return near
 
 
 def _normal(like: Tensor, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -17,11 +17,12 @@ from models.unet import UNet
 from phantom.cases import HELD_OUT_SEEDS, TRAINING_SEEDS, VALIDATION_SEEDS
 from training.dataset import InputGrid, Thoraces, drawn_cases, enriched_cases
 from training.diffusion import train_classifier, train_unet
-from training.encoder import EncoderRun, JointEncoder, new_encoder
+from training.encoder import EncoderRun
 from training.evaluation import evaluate
 from training.fusion import fused, fusion_columns, save_fusion, train_fusion
 from training.heads import train_heads
-from training.metrics import balanced_operating_point
+from training.joint_encoder import JointEncoder, new_encoder
+from training.metrics import f1_score, operating_point, youden_index
 from training.model_card import model_card
 from training.patches import train_on_patches
 from training.prompts import tokenised
@@ -119,7 +120,9 @@ class Pipeline:
         columns = fusion_columns(recipe.labels)
         model = train_fusion(rows["fusion"], abnormal(self.fusion), columns, recipe.seed)
         save_fusion(model, out / FUSION)
-        point = balanced_operating_point(abnormal(self.validation), fused(model, rows["validation"], columns))
+        point = operating_point(
+            abnormal(self.validation), fused(model, rows["validation"], columns), youden_index
+        )
         manifest = write_manifest(
             out,
             replace(
@@ -140,7 +143,7 @@ class Pipeline:
 
     def _with_point(self, finding: FindingSpec, rows: list[Columns]) -> FindingSpec:
         present = [finding.name in case.findings for case in self.validation.cases]
-        point = balanced_operating_point(present, finding_probabilities(rows, finding))
+        point = operating_point(present, finding_probabilities(rows, finding), f1_score)
         return replace(finding, operating_point=point)
 
 

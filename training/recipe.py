@@ -27,9 +27,9 @@ class Cases:
 
     encoder: int = 1200
     monitoring: int = 64
-    fusion: int = 120
-    validation: int = 80
-    held_out: int = 100
+    fusion: int = 240
+    validation: int = 160
+    held_out: int = 160
     acquisitions: int = 8
 
 
@@ -42,7 +42,7 @@ class EncoderTraining:
     its patch.
     """
 
-    steps: int = 700
+    steps: int = 1100
     batch: int = 4
     continuous_steps: int = 200
     warmup_steps: int = 50
@@ -74,7 +74,7 @@ class HeadTraining:
     batch: int = 32
     learning_rate: float = 3e-4
     weight_decay: float = 0.05
-    moved: int = 0
+    moved: int = 1
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from models.manifest import (
 )
 from models.slice_classifier import SliceClassifier
 from models.unet import UNet
-from training.encoder import JointEncoder
+from training.joint_encoder import JointEncoder
 from training.recipe import SEVERITY, Recipe
 
 TOWER, CTCLIP, SUPERVISED = "tower.safetensors", "ctclip.safetensors", "supervised.safetensors"

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from training.dataset import Thoraces
-from training.encoder import EncoderRun, JointEncoder, new_encoder, token_targets
+from training.encoder import EncoderRun
+from training.joint_encoder import JointEncoder, new_encoder, token_targets
 from training.prompts import tokenised, vocabulary
 from training.recipe import LABELS, Recipe
 

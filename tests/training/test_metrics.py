@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from training.metrics import auroc, balanced_operating_point, brier, calibration_error, confusion
+from training.metrics import (
+    auroc,
+    brier,
+    calibration_error,
+    confusion,
+    f1_score,
+    operating_point,
+    youden_index,
+)
 
 
 def test_auroc_counts_pairs_in_order_and_ties_half() -> None:
@@ -24,9 +32,18 @@ def test_a_score_at_the_operating_point_counts_as_present() -> None:
 
 
 def test_the_operating_point_lies_in_the_middle_of_the_widest_good_gap() -> None:
-    assert balanced_operating_point([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]) == pytest.approx(0.5)
-    # One abnormal case is beyond reach; the others are parted between 0.3 and 0.6.
-    assert balanced_operating_point([1, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.6, 0.9]) == pytest.approx(0.45)
+    for merit in (youden_index, f1_score):
+        assert operating_point([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], merit) == pytest.approx(0.5)
+        # One abnormal case is beyond reach; the others are parted between 0.3 and 0.6.
+        point = operating_point([1, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.6, 0.9], merit)
+        assert point == pytest.approx(0.45)
+
+
+def test_a_rare_finding_is_not_named_falsely_for_the_sake_of_the_last_case() -> None:
+    truth = [0] * 20 + [1, 1, 1]
+    scores = [0.02 * n for n in range(20)] + [0.32, 0.8, 0.9]
+    assert operating_point(truth, scores, youden_index) == pytest.approx(0.31)
+    assert operating_point(truth, scores, f1_score) == pytest.approx(0.59)
 
 
 def test_calibration() -> None:

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from training.dataset import Thoraces
-from training.encoder import new_encoder, token_targets
 from training.heads import train_heads
+from training.joint_encoder import new_encoder, token_targets
 from training.patches import PatchPool, patch_logits, start_without_context, train_on_patches
 from training.prompts import tokenised
 from training.recipe import LABELS, HeadTraining, PatchTraining, Recipe

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from inference.columns import score_columns
@@ -49,7 +48,6 @@ def test_the_shipped_bundle_is_whole_and_small() -> None:
     assert "not for diagnosis" in manifest.intended_use
 
 
-@pytest.mark.slow
 def test_the_shipped_bundle_tells_normal_from_abnormal_on_held_out_seeds() -> None:
     """Seeds from the far end of the held-out range, which the model card's figures have not used."""
     bundle = load_bundle(SHIPPED)
