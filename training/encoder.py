@@ -59,7 +59,7 @@ class EncoderRun:
             _parameter_groups(self.network), weight_decay=self._settings.weight_decay, fused=True
         )
         self._rate = WarmCosine(
-            self._settings.learning_rate, self._settings.warmup_steps, self._settings.schedule_steps
+            self._settings.learning_rate, self._settings.warmup_steps, self._settings.steps
         )
         self._step = 0
 

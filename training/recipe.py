@@ -37,14 +37,12 @@ class Cases:
 class EncoderTraining:
     """Steps and rates of the image encoder with its two heads.
 
-    The learning rate falls along `schedule_steps`, of which `steps` are run.
     The first `continuous_steps` run without the codebook, which then starts by k-means on what the encoder
     has learned so far. `token_weight` weighs the auxiliary loss that asks each token which findings lie in
     its patch.
     """
 
     steps: int = 700
-    schedule_steps: int = 1100
     batch: int = 4
     continuous_steps: int = 200
     warmup_steps: int = 50
@@ -76,7 +74,7 @@ class HeadTraining:
     batch: int = 32
     learning_rate: float = 3e-4
     weight_decay: float = 0.05
-    moved: int = 1
+    moved: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,6 @@ class Recipe:
             encoder_training=replace(
                 encoder,
                 steps=part(encoder.steps, 12),
-                schedule_steps=part(encoder.schedule_steps, 12),
                 continuous_steps=part(encoder.continuous_steps, 4),
                 warmup_steps=part(encoder.warmup_steps, 2),
                 monitor_every=part(encoder.monitor_every, 6),

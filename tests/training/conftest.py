@@ -67,7 +67,6 @@ def tiny_recipe() -> Recipe:
         cases=Cases(encoder=24, monitoring=12, fusion=24, validation=16, held_out=16, acquisitions=2),
         encoder_training=EncoderTraining(
             steps=40,
-            schedule_steps=40,
             batch=6,
             continuous_steps=20,
             warmup_steps=4,
