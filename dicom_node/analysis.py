@@ -50,4 +50,9 @@ def load_analyser(settings: Settings) -> StudyAnalyser:
     from inference.analyse import Analyser  # noqa: PLC0415
 
     worker = settings.worker
-    return Analyser(settings.bundle_folder, device=worker.device, threads=worker.threads)
+    return Analyser(
+        settings.bundle_folder,
+        device=worker.device,
+        precision=worker.network_precision,
+        threads=worker.threads,
+    )

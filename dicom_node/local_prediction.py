@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.settings import Settings
+from dicom_node.settings import Settings, WorkerSettings
 from dicom_node.uploads import Upload, receive_paths
 from inference.analyse import Analyser
 from inference.dicom_files import one_study, read_headers
@@ -61,10 +61,16 @@ def _analyse(
     upload: Upload, settings: Settings, bundle_folder: Path, progress: Progress | None
 ) -> StudyResult:
     if upload.kind == "nifti":
-        analyser = Analyser(bundle_folder, device=settings.worker.device, threads=settings.worker.threads)
+        analyser = _analyser(bundle_folder, settings.worker)
         return analyser.analyse_nifti(upload.files[0], name=upload.name, progress=progress)
     # Headers first: a study that is refused by them need not wait for the networks.
     files = read_headers(upload.files)
     choice = choose_series(one_study(files.headers))
-    analyser = Analyser(bundle_folder, device=settings.worker.device, threads=settings.worker.threads)
+    analyser = _analyser(bundle_folder, settings.worker)
     return analyser.analyse(files.series(choice), choice, progress=progress)
+
+
+def _analyser(bundle_folder: Path, worker: WorkerSettings) -> Analyser:
+    return Analyser(
+        bundle_folder, device=worker.device, precision=worker.network_precision, threads=worker.threads
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +130,6 @@ class Node:
             analyser=analyser,
             folder=self.folder,
             report_settings=settings.report,
-            networks=threading.Lock(),
         )
         executor_id = settings.worker.executor_id
         durable = Durable(settings.database() or self.folder.workflows_url, executor_id)

@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from dicom_node.errors import SiteProblem
+from models.precision import Precision, default_precision
 
 AETitle = Annotated[
     str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
@@ -101,6 +102,9 @@ class WorkerSettings(Section):
     bundle: str = "demo"
     bundles_folder: Path = Path(__file__).resolve().parent.parent / "best_models"
     device: str = "cpu"
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
+        default="auto", description="of the networks; auto is float32 on CPU and fp16 on a GPU"
+    )
     threads: int | None = Field(default=None, ge=1)
     concurrency: int = Field(
         default=2, ge=1, description="studies in work at once; the networks run one at a time"
@@ -108,6 +112,11 @@ class WorkerSettings(Section):
     executor_id: str = Field(default="node-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     retry_first_s: float = Field(default=5, gt=0)
     retry_longest_s: float = Field(default=900, gt=0)
+
+    @property
+    def network_precision(self) -> Precision:
+        """`precision`, with `auto` decided."""
+        return default_precision(self.device) if self.precision == "auto" else self.precision
 
 
 class ReportSettings(Section):

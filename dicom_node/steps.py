@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -57,17 +56,13 @@ class UnreadableKeySlice(NodeError):  # noqa: N818 - as the rest of its tree
 
 @dataclass(frozen=True)
 class StudySteps:
-    """The steps, and what they work with.
-
-    `networks` is held while the networks compute: one study at a time, while the next is fetched.
-    """
+    """The steps, and what they work with."""
 
     ledger: Ledger
     orthanc: Orthanc
     analyser: StudyAnalyser
     folder: DataFolder
     report_settings: ReportSettings
-    networks: threading.Lock
 
     def fetch(self, key: str) -> None:
         """Bring the files of the chosen series onto this machine, each checked against its checksum.
@@ -121,12 +116,11 @@ class StudySteps:
         paths = self._paths(record, plan)
         started = time.monotonic()
         try:
-            with self.networks:
-                if record.upload_name:
-                    result = self.analyser.analyse_nifti(paths[0], name=record.upload_name)
-                    result = replace(result, key=key)
-                else:
-                    result = self.analyser.analyse(paths, plan.choice, key=key)
+            if record.upload_name:
+                result = self.analyser.analyse_nifti(paths[0], name=record.upload_name)
+                result = replace(result, key=key)
+            else:
+                result = self.analyser.analyse(paths, plan.choice, key=key)
         except Refusal:
             self.ledger.record_seconds(key, {"analyse": time.monotonic() - started})
             raise

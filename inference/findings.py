@@ -1,4 +1,4 @@
-"""From columns to findings: probability, presence, side, best slice, the most dangerous, slices to show."""
+"""From columns to findings: probability, presence, side, best slice, slices to show."""
 
 from __future__ import annotations
 
@@ -63,23 +63,6 @@ def findings(
         If no member gives a column that a finding is made of.
     """
     return tuple(_finding(spec, columns, saliency.get(spec.name), volume, lungs) for spec in specs)
-
-
-def most_dangerous(found: Sequence[Finding], decision: int) -> tuple[str | None, str | None]:
-    """The finding to hear of first, and a warning where none reaches its own operating point.
-
-    Among findings that are present the highest severity, then probability; None where `decision` is 0.
-    """
-    if decision == 0 or not found:
-        return None, None
-    present = [finding for finding in found if finding.present]
-    if present:
-        return max(present, key=lambda finding: (finding.severity, finding.probability)).name, None
-    nearest = max(found, key=lambda finding: finding.probability / finding.operating_point)
-    return nearest.name, (
-        "The study counts as pathological, and no finding reaches its own operating point:"
-        f" {nearest.name} came nearest."
-    )
 
 
 def key_slices(

@@ -16,6 +16,7 @@ from inference.encoder_input import reconstruction_planes, slice_images, slice_p
 from inference.stages import Stages
 from models.bundle import Bundle
 from models.ddim import reconstruct, slice_errors
+from models.precision import Precision
 
 SLICE_BATCH = 16
 
@@ -47,20 +48,24 @@ class Reading:
         Probability of abnormality of each plane that the slice classifier looked at.
     anomaly
         The reconstruction's maps, None where it is off.
+    warnings
+        What is to be said about how the members computed.
     """
 
     scores: dict[str, dict[str, float]]
     tokens: dict[str, Tensor] = field(default_factory=dict)
     slice_probabilities: dict[int, float] = field(default_factory=dict)
     anomaly: AnomalyMaps | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Ensemble:
     """The members that a bundle has."""
 
-    def __init__(self, bundle: Bundle, *, device: str = "cpu") -> None:
+    def __init__(self, bundle: Bundle, *, device: str = "cpu", precision: Precision = "float32") -> None:
         self.bundle = bundle
         self.device = torch.device(device)
+        self.precision = precision
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Decision = Literal[0, 1]
+Verdict = Literal["pathological", "normal", "indeterminate"]
 Laterality = Literal["left", "right", "bilateral"]
 
 
@@ -98,16 +99,25 @@ class BundleIdentity:
     demonstration: bool
     licence: str
     intended_use: str
+    calibration: str = "none"
+    """`none`, or the method and the first 12 hexadecimal digits of its digest: `platt 3f2a0c...`."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What computed: software version, torch version, device and precision."""
+    """What computed: software version, torch version, device and precision.
+
+    `device` is torch's name of it; `device_name` the card's or the processor's own; `cuda_version` and
+    `driver_version` are "" where no GPU computes.
+    """
 
     software_version: str
     torch_version: str
     device: str
     precision: str
+    device_name: str = ""
+    cuda_version: str = ""
+    driver_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,9 @@ class StudyResult:
         Key of work (hex), from which the UIDs of every object are derived; "" where nothing is stored.
     probability, operating_point, decision
         Fused probability of pathology (0 to 1), the bundle's threshold, and `probability >= operating_point`.
+    verdict
+        The decision in a word; "indeterminate" where the probability lies in the bundle's band. `decision` is
+        0 or 1 all the same.
     most_dangerous
         Name of the most dangerous pathology, None when `decision` is 0.
     member_scores
@@ -152,6 +165,7 @@ class StudyResult:
     runtime: Runtime
     analysed_at: str  # ISO 8601 with offset, set once by the step that analysed
     seconds: dict[str, float]
+    verdict: Verdict | None = None  # None in results stored before there were verdicts
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""

@@ -72,12 +72,16 @@ class TowerSpec(CTViTConfig):
 
 @dataclass(frozen=True)
 class CTCLIPSpec:
-    """The zero-shot member; ``labels`` in the order of the text latents in its file."""
+    """The zero-shot member; ``labels`` in the order of the text latents in its file.
+
+    ``prompts`` are the sentences [present, not present] whose latents those are, ``{}`` being the label.
+    """
 
     tower: str
     file: str
     dim_latent: int
     labels: tuple[str, ...]
+    prompts: tuple[str, str] = ("{} is present.", "{} is not present.")
 
 
 @dataclass(frozen=True)
@@ -168,12 +172,63 @@ class FallbackSpec:
 
 @dataclass(frozen=True)
 class FindingSpec:
-    """A finding that results name: the mean of ``columns``, and its ``severity``, high before low."""
+    """A finding that results name: the mean of ``columns``, and its ``severity``, high before low.
+
+    An ``umbrella`` stands for findings of any kind ("Other pathology") and is never the most dangerous one.
+    """
 
     name: str
     columns: tuple[str, ...]
     operating_point: float
     severity: int
+    umbrella: bool = False
+
+
+@dataclass(frozen=True)
+class CalibrationSpec:
+    """Whether the study's probability is calibrated, and how well, on which cases.
+
+    ``platt`` maps the log-odds: sigmoid(slope * logit + intercept). ``none`` leaves the probability as it is.
+    Brier score and expected calibration error are those of the cohort, before and after.
+    """
+
+    method: Literal["none", "platt"]
+    slope: float = 1.0
+    intercept: float = 0.0
+    cohort: str = ""
+    cohort_size: int = 0
+    brier_before: float | None = None
+    brier_after: float | None = None
+    ece_before: float | None = None
+    ece_after: float | None = None
+
+
+@dataclass(frozen=True)
+class IndeterminateBand:
+    """Probabilities of the study, both ends included, that are called neither normal nor pathological."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SelfTestSpec:
+    """One synthetic volume and what the members must say about it, see :mod:`inference.self_test`.
+
+    ``volume`` is a NIfTI file in HU; ``expected`` a JSON file of scores per precision.
+    """
+
+    volume: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A checkpoint that the bundle was imported from: sha256 in hex, size in bytes, and its layout."""
+
+    sha256: str
+    bytes: int
+    layout: str
 
 
 @dataclass(frozen=True)
@@ -193,6 +248,11 @@ class BundleManifest:
     findings: tuple[FindingSpec, ...]
     fusion: FusionSpec | None = None
     fallback: FallbackSpec | None = None
+    calibration: CalibrationSpec = CalibrationSpec("none")
+    indeterminate: IndeterminateBand | None = None
+    most_dangerous: Literal["severity", "original_argmax"] = "severity"
+    self_test: SelfTestSpec | None = None
+    sources: dict[str, SourceFile] = field(default_factory=dict)
     files: dict[str, BundleFile] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -202,4 +262,7 @@ class BundleManifest:
         specs: list[Any] = [*self.towers.values(), members.ctclip, members.supervised, self.fusion]
         if members.diffusion is not None:
             specs += [members.diffusion.classifier, members.diffusion.unet]
-        return tuple(dict.fromkeys(spec.file for spec in specs if spec is not None))
+        files = [spec.file for spec in specs if spec is not None]
+        if self.self_test is not None:
+            files += [self.self_test.volume, self.self_test.expected]
+        return tuple(dict.fromkeys(files))

@@ -119,6 +119,9 @@ def _contradictions(manifest: BundleManifest) -> Iterator[str]:
     rules = [rule for rule in (manifest.fusion, manifest.fallback) if rule is not None]
     if not all(0 < spec.operating_point < 1 for spec in (*rules, *manifest.findings)):
         yield "an operating point is not between 0 and 1"
+    band = manifest.indeterminate
+    if band is not None and not 0 <= band.low < band.high <= 1:
+        yield "[indeterminate] is not a band of probabilities"
     for file in (*manifest.files, *manifest.named_files()):
         if Path(file).name != file:
             yield f"{file!r} is not a plain file name"

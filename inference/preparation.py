@@ -1,0 +1,115 @@
+"""A study's files made ready for the networks: volume, lungs, encoder input. No network is needed here.
+
+Kept apart from the networks so that the next study is read while they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.encoder_input import EncoderInput, encoder_input
+from inference.errors import VolumeRefusal
+from inference.findings import plane_source
+from inference.lungs import Lungs, find_lungs
+from inference.nifti import read_nifti
+from inference.series import SeriesChoice
+from inference.stages import Stages
+from inference.study_result import SeriesDecision
+from inference.volume import CTVolume, read_volume
+from models.manifest import InputSpec
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """What the networks are given about one study.
+
+    Attributes
+    ----------
+    volume, lungs
+        The CT, and its lungs; None where none were found and none are required.
+    encoder_input
+        Of the bundle's input spec.
+    plane_sources
+        A lasting name of the source image of each plane of the encoder input: seeds of the diffusion's noise.
+    series, warnings
+        What became of every series, and what is to be said about the images.
+    stages
+        The clock of this study, which goes on when the networks read it.
+    """
+
+    volume: CTVolume
+    lungs: Lungs | None
+    encoder_input: EncoderInput
+    plane_sources: tuple[str, ...]
+    series: tuple[SeriesDecision, ...]
+    warnings: tuple[str, ...]
+    stages: Stages
+
+
+def prepare_series(
+    paths: Sequence[Path], choice: SeriesChoice, spec: InputSpec, *, workers: int, stages: Stages
+) -> PreparedStudy:
+    """The chosen series of a study; `paths` may hold images that the choice does not name.
+
+    Raises
+    ------
+    Refusal
+        If the series cannot be read or is no chest.
+    """
+    with stages.measure("read"):
+        volume = read_volume(paths, workers=workers, only=frozenset(choice.sop_instance_uids))
+    with stages.measure("lungs"):
+        lungs = find_lungs(volume)
+    return _prepared(
+        volume, lungs, spec, stages, series=choice.decisions, warnings=(*choice.warnings, *volume.warnings)
+    )
+
+
+def prepare_nifti(path: Path, name: str, spec: InputSpec, *, stages: Stages) -> PreparedStudy:
+    """A NIfTI volume, its study being called `nifti_<name>`.
+
+    As in the original, a volume without lungs is analysed too, with a warning: such a file comes from a
+    person who chose it, often cropped, and not from a scanner.
+
+    Raises
+    ------
+    Refusal
+        `not_a_nifti`, `too_few_slices`
+    """
+    with stages.measure("read"):
+        volume = read_nifti(path, name=name)
+    with stages.measure("lungs"):
+        try:
+            lungs: Lungs | None = find_lungs(volume)
+            missing: tuple[str, ...] = ()
+        except VolumeRefusal as refusal:
+            lungs, missing = None, (refusal.sentence,)
+    return _prepared(volume, lungs, spec, stages, series=(), warnings=(*volume.warnings, *missing))
+
+
+def _prepared(
+    volume: CTVolume,
+    lungs: Lungs | None,
+    spec: InputSpec,
+    stages: Stages,
+    *,
+    series: tuple[SeriesDecision, ...],
+    warnings: tuple[str, ...],
+) -> PreparedStudy:
+    with stages.measure("prepare"):
+        prepared = encoder_input(volume, spec)
+    cut_off = tuple(
+        f"The series stops within the lungs at the {end} end: what lies beyond was not seen."
+        for end in (lungs.cut_off if lungs is not None else ())
+    )
+    planes = range(len(prepared.tensor))
+    sources = tuple(_source_name(volume, plane_source(prepared, volume, plane)) for plane in planes)
+    return PreparedStudy(volume, lungs, prepared, sources, series, (*warnings, *cut_off), stages)
+
+
+def _source_name(volume: CTVolume, index: int) -> str:
+    """A lasting name of a slice's source image."""
+    frame = volume.frame_numbers[index]
+    return volume.sop_instance_uids[index] if frame is None else f"{volume.sop_instance_uids[index]}/{frame}"
