@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.ctclip import CTCLIPHead
 from models.ctvit import CTViT
 from models.manifest import BundleCode, BundleError, BundleManifest, TowerSpec
 from models.manifest_file import MANIFEST, read_manifest, sha256_of, write_manifest
+from models.precision import Precision, ready
 from models.published import MissingTensorsError, fill
 from models.slice_classifier import SliceClassifier
 from models.supervised import ClassFineHead, SupervisedHead
+from models.tensor_files import TensorFileReader
 from models.unet import UNet
 
 __all__ = [
@@ -62,8 +62,8 @@ class Bundle:
     fusion_path: Path | None
 
 
-def load_bundle(folder: Path, *, device: str = "cpu") -> Bundle:
-    """Read, verify and load the bundle in ``folder`` onto ``device``.
+def load_bundle(folder: Path, *, device: str = "cpu", precision: Precision = "float32") -> Bundle:
+    """Read, verify and load the bundle in ``folder`` onto ``device``, to compute in ``precision``.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> Bundle:
     """
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    load = _Loader(folder, device)
+    load = _Loader(TensorFileReader(folder, manifest.files, device), precision)
     ctclip, text_latents = _ctclip(manifest, load)
     slice_classifier, unet = _slice_networks(manifest, load)
     return Bundle(
@@ -110,19 +110,15 @@ def verify_files(folder: Path, manifest: BundleManifest) -> None:
 
 
 class _Loader:
-    """Files of one bundle into networks on one device."""
+    """Files of one bundle into networks; tensors that two files share are one tensor in both networks."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        self._folder = folder
-        self._device = device
+    def __init__(self, files: TensorFileReader, precision: Precision) -> None:
+        self._files = files
+        self._precision = precision
 
     def state(self, file: str) -> dict[str, Tensor]:
         """The tensors of a file, in float32 whatever they were stored as."""
-        try:
-            tensors = load_file(self._folder / file, device=self._device)
-        except SafetensorError as error:
-            raise BundleError(BundleCode.UNREADABLE_WEIGHTS, f"{file}: {error}") from error
-        return {key: tensor.float() for key, tensor in tensors.items()}
+        return self._files.read(file)
 
     def network(
         self, build: Callable[[], NetworkT], file: str, state: dict[str, Tensor] | None = None
@@ -138,7 +134,7 @@ class _Loader:
             raise BundleError(BundleCode.MISSING_TENSOR, str(error)) from error
         if unexpected:
             raise BundleError(BundleCode.UNEXPECTED_TENSOR, f"{file}: {', '.join(unexpected)}")
-        return network.eval().requires_grad_(False)
+        return ready(network.eval().requires_grad_(False), self._precision)
 
 
 def _dim_image(tower: TowerSpec) -> int:

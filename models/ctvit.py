@@ -14,6 +14,7 @@ from einops import rearrange
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
+from models.dense import Dense
 from models.token_transformer import TokenTransformer
 from models.vector_quantiser import VectorQuantiser
 
@@ -79,6 +80,14 @@ class SpatialPositionBias(nn.Module):
         return features[row_index, column_index].permute(2, 0, 1)
 
 
+class ResidualNorm(nn.LayerNorm):
+    """The norm that begins the residual stream, which is float32 whatever the products are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis of (..., dim)."""
+        return super().forward(x.float())
+
+
 class CTViT(nn.Module):
     """Factorised spatial and temporal transformer over patches of a CT volume, with a cosine codebook."""
 
@@ -91,8 +100,8 @@ class CTViT(nn.Module):
         self.to_patch_emb = nn.Sequential(
             Rearrange("b c (t pt) (h p1) (w p2) -> b t h w (c pt p1 p2)", p1=patch, p2=patch, pt=planes),
             nn.LayerNorm(patch_values),
-            nn.Linear(patch_values, config.dim),
-            nn.LayerNorm(config.dim),
+            Dense(patch_values, config.dim),
+            ResidualNorm(config.dim),
         )
         sizes = {"dim": config.dim, "dim_head": config.dim_head, "heads": config.heads}
         self.enc_spatial_transformer = TokenTransformer(depth=config.spatial_depth, **sizes)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 NORMAL = 0  # the class that guidance leads to
+_GRADIENT_SCALE = 1024.0  # keeps small gradients from vanishing in fp16; a power of two changes no digit
 
 Step = tuple[int, float]
 """A timestep to denoise from, and the alpha-bar to arrive at."""
@@ -62,8 +63,8 @@ def classifier_guidance(classifier: nn.Module, scale: float, target: int = NORMA
         with torch.inference_mode(False), torch.enable_grad():
             x = x.detach().clone().requires_grad_()
             log_p = classifier(x, _timesteps(x, t)).log_softmax(dim=-1)[:, target].sum()
-            (slope,) = torch.autograd.grad(log_p, x)
-        return slope * scale
+            (slope,) = torch.autograd.grad(log_p * _GRADIENT_SCALE, x)
+        return slope * (scale / _GRADIENT_SCALE)
 
     return gradient
 
@@ -86,7 +87,7 @@ def ddim_step(
     # The original guards its divisions with 1e-8; the published numbers hold it.
     recip = _float32((1 / (alpha_bar + 1e-8)) ** 0.5)
     recipm1 = _float32((1 / (alpha_bar + 1e-8) - 1) ** 0.5)
-    labels = torch.full((len(x),), target, device=x.device)
+    labels = torch.full((1,), target, device=x.device)
     eps = unet(x, _timesteps(x, t), labels)[:, :1]
     pred_xstart = (recip * x - recipm1 * eps).clamp(-1, 1)
     eps = (recip * x - pred_xstart) / recipm1
@@ -159,7 +160,7 @@ def slice_errors(reconstruction: Tensor, slices: Tensor) -> Tensor:
 
 
 def _timesteps(x: Tensor, t: int) -> Tensor:
-    return torch.full((len(x),), t, device=x.device)
+    return torch.full((1,), t, device=x.device)
 
 
 def _float32(value: float) -> float:

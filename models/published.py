@@ -9,7 +9,7 @@ prefix mistake would otherwise leave random weights behind.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +54,15 @@ _HEADS: dict[Layout, tuple[str, ...]] = {
     "supervised": ("pre_head_norm.", "classifier."),
     "classfine": ("classifier.",),
 }
+
+# The key that tells a layout; those with a prefix first.
+SIGNS: tuple[tuple[str, Layout], ...] = (
+    ("ct_clip.to_visual_latent.weight", "supervised"),
+    ("trained_model.to_visual_latent.weight", "classfine"),
+    ("to_visual_latent.weight", "ctclip"),
+    ("out.2.positional_embedding", "slice_classifier"),
+    ("label_emb.weight", "unet"),
+)
 
 # Sizes of the published networks.
 PUBLISHED_TOWER = CTViTConfig(
@@ -113,7 +122,7 @@ class MissingTensorsError(ValueError):
         )
 
 
-def split_checkpoint(checkpoint: Mapping[str, Any]) -> PublishedParts:
+def split_checkpoint(checkpoint: Mapping[str, Any], layout: Layout | None = None) -> PublishedParts:
     """Take a published checkpoint apart.
 
     Parameters
@@ -121,6 +130,8 @@ def split_checkpoint(checkpoint: Mapping[str, Any]) -> PublishedParts:
     checkpoint : Mapping
         A state_dict, or a training checkpoint that holds one under ``model_state_dict`` (and, in the
         supervised layout, its class names under ``target_pathologies``).
+    layout : Layout, optional
+        Which layout it is; by default the one that its keys tell.
 
     Returns
     -------
@@ -135,7 +146,8 @@ def split_checkpoint(checkpoint: Mapping[str, Any]) -> PublishedParts:
     state = checkpoint.get("model_state_dict", checkpoint)
     labels = tuple(str(label) for label in checkpoint.get("target_pathologies") or ())
     tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    layout = _layout(tensors)
+    if layout is None:
+        layout = _layout(tensors)
     if layout in {"slice_classifier", "unet"}:
         return PublishedParts(layout, {layout: tensors})
     states: dict[Part, dict[str, Tensor]] = {"tower": {}, "text_tower": {}, layout: {}}
@@ -172,6 +184,19 @@ def fill(network: nn.Module, part: str, state: Mapping[str, Tensor]) -> tuple[st
     return tuple(key for key in state if key not in own)
 
 
+def layout_of(keys: Collection[str]) -> Layout | None:
+    """The layout that a checkpoint's keys tell; None if it is none of those known."""
+    return next((layout for key, layout in SIGNS if key in keys), None)
+
+
+def checkpoint_key(layout: Layout, part: Part, name: str) -> str:
+    """What a checkpoint calls the tensor that the network of ``part`` calls ``name``."""
+    if part in {"slice_classifier", "unet"} or name.startswith(_HEADS[layout]):
+        return name
+    cut = "visual_transformer." if part == "tower" else ""
+    return f"{_PREFIXES[layout]}{cut}{name}"
+
+
 def _is_unused(key: str, layout: Layout) -> bool:
     prefix = _PREFIXES[layout]
     return key.startswith(prefix) and any(rule.fullmatch(key, len(prefix)) for rule in UNUSED)
@@ -194,16 +219,8 @@ def _place(key: str, layout: Layout) -> tuple[Part, str] | None:
 
 
 def _layout(tensors: Mapping[str, Tensor]) -> Layout:
-    signs: tuple[tuple[str, Layout], ...] = (
-        ("ct_clip.to_visual_latent.weight", "supervised"),
-        ("trained_model.to_visual_latent.weight", "classfine"),
-        ("to_visual_latent.weight", "ctclip"),
-        ("out.2.positional_embedding", "slice_classifier"),
-        ("label_emb.weight", "unet"),
-    )
-    for key, layout in signs:
-        if key in tensors:
-            return layout
-    raise ValueError(
-        f"no known layout: none of {', '.join(key for key, _ in signs)} among {len(tensors)} tensors"
-    )
+    layout = layout_of(tensors)
+    if layout is None:
+        signs = ", ".join(key for key, _ in SIGNS)
+        raise ValueError(f"no known layout: none of {signs} among {len(tensors)} tensors")
+    return layout

@@ -18,6 +18,7 @@ from models.residual_blocks import (
     GroupNorm32,
     ResidualBlock,
     Stage,
+    entry_dtype,
     split_heads,
     time_mlp,
     timestep_embedding,
@@ -102,14 +103,23 @@ class SliceClassifier(nn.Module):
         side = config.image_size // factor
         self.out = nn.Sequential(
             GroupNorm32(channels),
-            nn.SiLU(),
+            nn.SiLU(inplace=True),
             AttentionPool(side, channels, config.num_head_channels, self.CLASSES),
         )
 
+    @property
+    def torso(self) -> tuple[nn.Module, ...]:
+        """What may compute in reduced precision."""
+        return self.input_blocks, self.middle_block
+
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Logits (b, 2) of slices (b, 1, s, s), HU / 1000, noised to timesteps ``t`` (b,); 0 is no noise."""
+        """Logits (b, 2) of slices (b, 1, s, s), HU / 1000, noised to timesteps ``t``; 0 is no noise.
+
+        ``t`` (1,) holds for the whole batch and is faster than the same (b,).
+        """
+        x = x.to(entry_dtype(self.input_blocks), memory_format=torch.channels_last)
         embedding = self.time_embed(timestep_embedding(t, self.config.model_channels))
         for stage in self.input_blocks:
             x = stage(x, embedding)
-        logits: Tensor = self.out(self.middle_block(x, embedding))
+        logits: Tensor = self.out(self.middle_block(x, embedding).float())
         return logits

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from models.dense import Dense
 
 ATTENTION_SCALE = 8.0  # of cosine similarities; takes the place of 1 / sqrt(dim_head)
 
@@ -33,33 +37,40 @@ class PositionConvolution(nn.Module):
 
     def forward(self, tokens: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
         """Tokens (n, m, d), read in memory order as (b, t, h, w, d) = ``shape`` + (d,); same shape out."""
-        volume = rearrange(tokens.reshape(*shape, -1), "b t h w d -> b d t h w")
-        volume = self.dsconv(F.pad(volume, (1, 1, 1, 1, 2, 0)))
+        # Padded while the features are the last axis in memory, where the convolution then finds them.
+        volume = F.pad(tokens.reshape(*shape, -1), (0, 0, 1, 1, 1, 1, 2, 0))
+        volume = self.dsconv(rearrange(volume, "b t h w d -> b d t h w"))
         positioned: Tensor = rearrange(volume, "b d t h w -> b t h w d")
         return positioned.reshape(tokens.shape)
 
 
 class CosineAttention(nn.Module):
-    """Self-attention on l2-normalised queries and keys; only the query sees the normalised tokens."""
+    """Self-attention on l2-normalised queries and keys; only the query sees the normalised tokens.
+
+    ``products`` brings what is multiplied into the precision of the products; see :mod:`models.precision`.
+    """
 
     def __init__(self, dim: int, dim_head: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.products: Callable[[Tensor], Tensor] = Tensor.float
         inner = dim_head * heads
         self.q_scale = nn.Parameter(torch.ones(dim_head))
         self.k_scale = nn.Parameter(torch.ones(dim_head))
         self.norm = GainNorm(dim)
-        self.to_q = nn.Linear(dim, inner, bias=False)
-        self.to_kv = nn.Linear(dim, inner * 2, bias=False)
-        self.to_out = nn.Linear(inner, dim, bias=False)
+        self.to_q = Dense(dim, inner, bias=False)
+        self.to_kv = Dense(dim, inner * 2, bias=False)
+        self.to_out = Dense(inner, dim, bias=False)
 
     def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         """Tokens (n, m, d) with an optional bias (heads, m, m); same shape out."""
         parts = (self.to_q(self.norm(tokens)), *self.to_kv(tokens).chunk(2, dim=-1))
         q, k, v = (rearrange(part, "n m (h d) -> n h m d", h=self.heads) for part in parts)
-        q = F.normalize(q, dim=-1) * self.q_scale
-        k = F.normalize(k, dim=-1) * self.k_scale
-        mask = None if bias is None else bias.to(q.dtype)
+        q = self.products(F.normalize(q.float(), dim=-1) * self.q_scale)
+        k = self.products(F.normalize(k.float(), dim=-1) * self.k_scale)
+        v = self.products(v)
+        # Four axes, since the fast kernel on CPU takes no mask of three.
+        mask = None if bias is None else self.products(bias[None])
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=ATTENTION_SCALE)
         projected: Tensor = self.to_out(rearrange(attended, "n h m d -> n m (h d)"))
         return projected
@@ -79,10 +90,10 @@ def feed_forward(dim: int, dropout: float = 0.0) -> nn.Sequential:
     hidden = int(4 * (2 / 3) * dim)
     return nn.Sequential(
         nn.LayerNorm(dim),
-        nn.Linear(dim, hidden * 2, bias=False),
+        Dense(dim, hidden * 2, bias=False),
         GatedGELU(),
         nn.Dropout(dropout),
-        nn.Linear(hidden, dim, bias=False),
+        Dense(hidden, dim, bias=False),
     )
 
 
@@ -106,6 +117,7 @@ class TokenTransformer(nn.Module):
 
     def forward(self, tokens: Tensor, shape: tuple[int, int, int, int], bias: Tensor | None = None) -> Tensor:
         """Tokens (n, m, d) of volumes of ``shape`` (b, t, h, w), bias (heads, m, m); same shape out."""
+        tokens = tokens.contiguous()
         for layer in self.layers:
             assert isinstance(layer, nn.ModuleDict)  # noqa: S101 -- tells the type checker so
             tokens = tokens + layer["0"](tokens, shape)

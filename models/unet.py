@@ -17,6 +17,7 @@ from models.residual_blocks import (
     GroupNorm32,
     ResidualBlock,
     Stage,
+    entry_dtype,
     time_mlp,
     timestep_embedding,
     zeroed,
@@ -87,7 +88,7 @@ class UNet(nn.Module):
         )
         self.output_blocks, channels = self._ascent(embedding, skips)
         self.out = nn.Sequential(
-            GroupNorm32(channels), nn.SiLU(), zeroed(nn.Conv2d(channels, 2, 3, padding=1))
+            GroupNorm32(channels), nn.SiLU(inplace=True), zeroed(nn.Conv2d(channels, 2, 3, padding=1))
         )
 
     def _block(self, channels: int, embedding: int, width: int, factor: int) -> list[nn.Module]:
@@ -126,8 +127,17 @@ class UNet(nn.Module):
                 stages.append(Stage(layers))
         return nn.ModuleList(stages), channels
 
+    @property
+    def torso(self) -> tuple[nn.Module, ...]:
+        """What may compute in reduced precision."""
+        return self.input_blocks, self.middle_block, self.output_blocks
+
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Noise and variance (b, 2, s, s) of slices (b, 1, s, s) at timesteps ``t``, classes ``y`` (b,)."""
+        """Noise and variance (b, 2, s, s) of slices (b, 1, s, s) at timesteps ``t``, classes ``y``.
+
+        ``t`` and ``y`` (1,) hold for the whole batch and are faster than the same (b,).
+        """
+        x = x.to(entry_dtype(self.input_blocks), memory_format=torch.channels_last)
         embedding = self.time_embed(timestep_embedding(t, self.config.model_channels)) + self.label_emb(y)
         stored = []
         for stage in self.input_blocks:
@@ -136,5 +146,5 @@ class UNet(nn.Module):
         x = self.middle_block(x, embedding)
         for stage in self.output_blocks:
             x = stage(torch.cat([x, stored.pop()], dim=1), embedding)
-        out: Tensor = self.out(x)
+        out: Tensor = self.out(x.float())
         return out

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.dense import dense
+
 # 2048 tokens against 8192 codes are 64 MiB of similarities; all 13,824 tokens at once would be 430 MiB.
 TOKENS_AT_ONCE = 2048
 
@@ -33,9 +35,9 @@ class VectorQuantiser(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (..., dim) and indices (...), int64, of tokens (..., dim). No gradient reaches the tokens."""
-        directions = F.normalize(self.codes, dim=-1).T
+        directions = F.normalize(self.codes, dim=-1)
         flat = F.normalize(tokens.detach().reshape(-1, tokens.shape[-1]), dim=-1)
         parts = torch.split(flat, TOKENS_AT_ONCE)
-        indices = torch.cat([(part @ directions).argmax(dim=-1) for part in parts])
+        indices = torch.cat([dense(part, directions).argmax(dim=-1) for part in parts])
         indices = indices.reshape(tokens.shape[:-1])
         return F.embedding(indices, self.codes), indices

@@ -116,7 +116,7 @@ class Indifferent(nn.Module):
     """A classifier without an opinion: guidance must then change nothing."""
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        assert len(t) == len(x)
+        assert len(t) == 1  # one timestep for the whole batch
         return torch.stack([x.sum(dim=(1, 2, 3))] * 2, dim=1)
 
 
