@@ -24,6 +24,7 @@ COPY inference ./inference
 COPY structured_report ./structured_report
 COPY phantom ./phantom
 COPY training ./training
+COPY bundle_import ./bundle_import
 COPY dicom_node ./dicom_node
 COPY orthanc_config ./orthanc_config
 COPY best_models ./best_models

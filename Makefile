@@ -1,4 +1,4 @@
-# make demo | run | test | parity | lint | setup | train | bench | clean      (README.md says what each does)
+# make demo | run | test | parity | lint | setup | train | bench | bench-gpu | precision-report | clean      (README.md says what each does)
 VENV ?= .venv
 PY := $(VENV)/bin/python
 NODE := $(VENV)/bin/dicom-node
@@ -6,7 +6,7 @@ JOBS ?= 2
 # As `dicom-node` does for itself: OpenMP threads that spin while they wait are slow on shared cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup setup-tests demo run test parity lint format train bench lock clean
+.PHONY: help setup setup-tests demo run test parity lint format train bench bench-gpu precision-report lock clean
 
 help:
 	@sed -n '1p' Makefile | cut -c3-
@@ -49,6 +49,12 @@ lock: setup
 
 bench: setup
 	$(PY) -m bench
+
+bench-gpu: setup
+	$(PY) -m bench gpu
+
+precision-report: setup
+	$(PY) -m bench precision
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

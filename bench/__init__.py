@@ -1,1 +1,1 @@
-"""How long things take, as ratios within one run where that is possible: `python -m bench`."""
+"""How long things take, what they need and how exact they are: `python -m bench`, docs/performance.md."""

@@ -1,101 +1,171 @@
-"""One synthetic study of 512 x 512 from files to answer, stage by stage, and what sharing the work saves.
-
-The prototype that this project replaces prepared the volume anew for each member and encoded the image once
-for each prompt. The ratios say, in the same run, how many times longer that takes here.
-"""
+"""One study from its ZIP to the JSON answer, stage by stage, with the networks loaded: as a user has it."""
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from bench.flops import stage_work
+from bench.machine import Machine, Products, describe_machine, matmul_peak, product_type
+from bench.tables import markdown_table
+from dicom_node.answer import success_answer
+from dicom_node.settings import HttpSettings
+from dicom_node.uploads import receive_zip
 from inference.analyse import Analyser
-from inference.dicom_files import files_below, read_headers
-from inference.encoder_input import encoder_input
+from inference.dicom_files import one_study, read_headers
+from inference.memory_use import peak_bytes, reset_peak
 from inference.series import choose_series
-from inference.volume import read_volume
-from models.bundle import Bundle, load_bundle
-from phantom.cases import DEMO_CASES
-from phantom.studies import chest_study
+from models.precision import Precision
+
+# The original ensemble on two cores with full-size networks, as the reference data that came with it state.
+ORIGINAL_S = 840.0
+WHOLE = "ZIP to JSON"
 
 
-def measure_study(bundle_folder: Path, repeats: int) -> dict[str, float]:
-    """Seconds of each stage (median of `repeats` after one warm-up) and the ratios."""
-    with TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        for number, dataset in enumerate(chest_study(DEMO_CASES[1]).datasets()):
-            dataset.save_as(Path(folder) / f"{number:04d}.dcm", enforce_file_format=True)
-        figures = {"phantom: render and write": time.perf_counter() - started}
+@dataclass(frozen=True)
+class StageSpeed:
+    """A stage's work and how fast it was done; `share_of_peak` is of the machine's matrix products."""
 
-        started = time.perf_counter()
-        analyser = Analyser(bundle_folder)
-        figures["networks: load once"] = time.perf_counter() - started
-
-        paths = files_below(Path(folder))
-        figures |= _stages(analyser, paths, repeats)
-        figures |= _ratios(load_bundle(bundle_folder), paths, repeats)
-    return figures
+    tflop: float
+    gflop_per_s: float
+    share_of_peak: float
 
 
-def _stages(analyser: Analyser, paths: list[Path], repeats: int) -> dict[str, float]:
-    runs: list[dict[str, float]] = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        files = read_headers(paths)
-        choice = choose_series(files.headers)
-        headers = time.perf_counter() - started
-        result = analyser.analyse(files.series(choice), choice)
-        whole = time.perf_counter() - started
-        runs.append({"headers": headers, **result.seconds, "whole study": whole})
-    measured = runs[1:]
-    return {f"study: {stage}": statistics.median(run[stage] for run in measured) for stage in measured[0]}
+@dataclass(frozen=True)
+class StudyFigures:
+    """What was measured of one bundle in one precision.
 
+    Attributes
+    ----------
+    load_s, first_study_s
+        Verifying and loading the bundle, and the first study after that, which warms up.
+    seconds
+        Median of `repeats` further studies by stage; `WHOLE` is from ZIP to JSON.
+    slowest_s
+        The longest of those studies.
+    peak_load_bytes, peak_study_bytes
+        Most memory that the process held while it loaded, and afterwards, studies running.
+    matmul_flop_per_s
+        The machine's best matrix product in the precision, in the same process.
+    speed
+        By stage that computes.
+    """
 
-def _ratios(bundle: Bundle, paths: list[Path], repeats: int) -> dict[str, float]:
-    volume = read_volume(paths)
-    spec = bundle.manifest.input
-    tensor = encoder_input(volume, spec).tensor[None, None]
-    tower = next(iter(bundle.towers.values()))
-    head, latents = bundle.ctclip, bundle.text_latents
-    if head is None or latents is None:
-        return {}
-    members = sum(
-        member is not None
-        for member in (
-            bundle.manifest.members.ctclip,
-            bundle.manifest.members.supervised,
-            bundle.slice_classifier,
+    machine: Machine
+    bundle: str
+    precision: Precision
+    slices: int
+    repeats: int
+    load_s: float
+    first_study_s: float
+    seconds: dict[str, float]
+    slowest_s: float
+    peak_load_bytes: int
+    peak_study_bytes: int
+    matmul_flop_per_s: float
+    speed: dict[str, StageSpeed]
+
+    @property
+    def whole_s(self) -> float:
+        """Median seconds of a study."""
+        return self.seconds[WHOLE]
+
+    def table(self) -> str:
+        """The figures in Markdown."""
+        rows = []
+        for stage, seconds in self.seconds.items():
+            speed = self.speed.get(stage)
+            rate = ("", "", "") if speed is None else _rate(speed)
+            rows.append((stage, f"{seconds:.2f}", *rate))
+        rows += [
+            ("slowest of them", f"{self.slowest_s:.2f}", "", "", ""),
+            ("once: verify and load", f"{self.load_s:.2f}", "", "", ""),
+            ("once: first study", f"{self.first_study_s:.2f}", "", "", ""),
+        ]
+        title = f"{self.bundle}, {self.precision}, {self.slices} slices, median of {self.repeats}"
+        return markdown_table((title, "s", "TFLOP", "GFLOP/s", "of peak"), rows)
+
+    def summary(self) -> str:
+        """Peaks of speed and memory in a sentence each."""
+        return (
+            f"Best matrix product in the same process: {self.matmul_flop_per_s / 1e9:.0f} GFLOP/s. "
+            f"Most memory: {self.peak_load_bytes / 1e9:.2f} GB while loading, "
+            f"{self.peak_study_bytes / 1e9:.2f} GB afterwards."
         )
+
+
+def measure_study(
+    archive: Path, bundle_folder: Path, precision: Precision, repeats: int, products: Products
+) -> StudyFigures:
+    """Time the study in the ZIP `archive`; `products` are timed before and after.
+
+    The process should be a fresh one: its memory is measured, too.
+    """
+    device = torch.device("cpu")
+    dtype = product_type(precision, device)
+    peaks = [matmul_peak(dtype, device, products)]
+
+    reset_peak()
+    started = time.perf_counter()
+    analyser = Analyser(bundle_folder, precision=precision)
+    load_s, peak_load_bytes = time.perf_counter() - started, peak_bytes()
+    reset_peak()
+    (first, slices), *others = [_one_study(analyser, archive) for _ in range(1 + repeats)]
+    peak_study_bytes = peak_bytes()
+
+    peaks.append(matmul_peak(dtype, device, products))
+    runs = [seconds for seconds, _ in others]
+    seconds = {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
+    return StudyFigures(
+        machine=describe_machine(),
+        bundle=analyser.identity.name,
+        precision=precision,
+        slices=slices,
+        repeats=repeats,
+        load_s=load_s,
+        first_study_s=first[WHOLE],
+        seconds=seconds,
+        slowest_s=max(run[WHOLE] for run in runs),
+        peak_load_bytes=peak_load_bytes,
+        peak_study_bytes=peak_study_bytes,
+        matmul_flop_per_s=max(peaks),
+        speed=_speed(analyser, seconds, max(peaks)),
     )
 
-    def one_pass() -> None:
-        head(tower(tensor), latents)
 
-    def pass_a_prompt() -> None:
-        for pair in latents:
-            head(tower(tensor), pair[None])
+def _one_study(analyser: Analyser, archive: Path) -> tuple[dict[str, float], int]:
+    """Seconds by stage and the number of slices of one study."""
+    with TemporaryDirectory(dir=archive.parent) as folder:
+        started = time.perf_counter()
+        upload = receive_zip(archive, HttpSettings(), Path(folder))
+        received = time.perf_counter()
+        files = read_headers(upload.files)
+        choice = choose_series(one_study(files.headers))
+        chosen = time.perf_counter()
+        result = analyser.analyse(files.series(choice), choice)
+        json.dumps(success_answer(result, time.perf_counter() - started, details=True))
+        whole = time.perf_counter() - started
+    stages = {"unpack": received - started, "headers and choice": chosen - received, **result.seconds}
+    between = whole - sum(stages.values())
+    return {**stages, "between the stages": between, WHOLE: whole}, len(result.image_sop_instance_uids)
 
-    with torch.inference_mode():
-        prepared_once = _median(lambda: encoder_input(volume, spec), repeats)
-        prepared_each = _median(lambda: [encoder_input(volume, spec) for _ in range(members)], repeats)
-        encoded_once = _median(one_pass, repeats)
-        encoded_each = _median(pass_a_prompt, repeats)
+
+def _speed(analyser: Analyser, seconds: dict[str, float], peak: float) -> dict[str, StageSpeed]:
     return {
-        "ratio: preparation for each member / shared": prepared_each / prepared_once,
-        f"ratio: image pass for each of {len(latents)} prompts / shared": encoded_each / encoded_once,
+        stage: StageSpeed(
+            tflop=work.total / 1e12,
+            gflop_per_s=work.total / seconds[stage] / 1e9,
+            share_of_peak=work.total / seconds[stage] / peak,
+        )
+        for stage, work in stage_work(analyser.manifest).items()
     }
 
 
-def _median(work: Callable[[], object], repeats: int) -> float:
-    """Median seconds, after one run that is not counted."""
-    times = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+def _rate(speed: StageSpeed) -> tuple[str, str, str]:
+    return f"{speed.tflop:.3g}", f"{speed.gflop_per_s:.0f}", f"{speed.share_of_peak:.0%}"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from dicom_node.errors import NodeError
 from dicom_node.settings import Settings
 from inference.series import SeriesChoice
 from inference.study_result import BundleIdentity, Runtime, StudyResult
+
+if TYPE_CHECKING:
+    from inference.self_test import SelfTestReport
 
 Progress = Callable[[str, float], None]
 
@@ -38,21 +43,51 @@ class StudyAnalyser(Protocol):
         """The answer about a NIfTI volume."""
 
 
-def load_analyser(settings: Settings) -> StudyAnalyser:
-    """The analyser of the settings' bundle, its networks loaded.
+@dataclass(frozen=True)
+class LoadedBundle:
+    """Networks that passed their self-test, and the report of it; None where they are not a bundle's."""
+
+    analyser: StudyAnalyser
+    self_test: SelfTestReport | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be said in every result."""
+        return self.self_test.warnings if self.self_test is not None else ()
+
+
+class BundleNotUsable(NodeError):  # noqa: N818 - as the rest of its tree
+    """A bundle cannot be used on this machine: not as listed, not complete, or not computed rightly."""
+
+
+BundleLoader = Callable[[Settings, Path], LoadedBundle]
+
+
+def load_tested_bundle(settings: Settings, folder: Path) -> LoadedBundle:
+    """The bundle in `folder`: verified, its networks loaded and warm, its self-test passed on this machine.
 
     Raises
     ------
-    models.bundle.BundleError
-        If the bundle is not what its manifest says.
+    BundleNotUsable
+        With the sentence of what is wrong.
     """
     # Imported here, since torch takes seconds that a command without networks need not spend.
     from inference.analyse import Analyser  # noqa: PLC0415
+    from inference.fusion import FusionError  # noqa: PLC0415
+    from inference.self_test import SelfTestError, run_self_test  # noqa: PLC0415
+    from models.bundle import BundleError  # noqa: PLC0415
 
     worker = settings.worker
-    return Analyser(
-        settings.bundle_folder,
-        device=worker.device,
-        precision=worker.network_precision,
-        threads=worker.threads,
-    )
+    try:
+        analyser = Analyser(
+            folder,
+            device=worker.device,
+            precision=worker.network_precision,
+            threads=worker.threads,
+            cpu_fallback=worker.cpu_fallback,
+        )
+        report = run_self_test(analyser, folder)
+        analyser.warm_up()
+    except (BundleError, FusionError, SelfTestError) as error:
+        raise BundleNotUsable(str(error)) from error
+    return LoadedBundle(analyser, report)

@@ -5,6 +5,7 @@ installation                        UID of this installation, made once
 work/<key>/                         fetched files; gone when the workflow ends
 results/<key>/                      result.json, sr.dcm, key-1.dcm ...; written once
 uploads/<id>/                       files of an upload; gone when its answer is out
+active_bundle.json (and .lock)      which bundle is asked for and in use, once one was activated
 executor-<name>.lock  intake.lock   held by the process of that name, and by the one that takes studies in
 """
 

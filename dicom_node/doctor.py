@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from dicom_node.errors import NodeError
+from dicom_node.activation import bundle_name, folder_in_use
+from dicom_node.errors import NodeError, SiteProblem
 from dicom_node.local_orthanc import find_orthanc, require_free_port
 from dicom_node.settings import Settings
 from models.bundle import BundleError, read_manifest, verify_files
@@ -95,11 +96,13 @@ def _ports(settings: Settings) -> Iterator[Check]:
 
 
 def _bundle(settings: Settings) -> Check:
-    name = f"bundle {settings.worker.bundle}"
+    name = "bundle"
     try:
-        manifest = read_manifest(settings.bundle_folder)
-        verify_files(settings.bundle_folder, manifest)
-    except BundleError as error:
+        folder = folder_in_use(settings)
+        name = f"bundle {bundle_name(settings, folder)}"
+        manifest = read_manifest(folder)
+        verify_files(folder, manifest)
+    except (BundleError, SiteProblem) as error:
         return Check(name, False, str(error))
     kind = "demonstration, not for diagnosis" if manifest.demonstration else manifest.intended_use
     return Check(name, True, f"version {manifest.version}, every file as listed ({kind})")

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from dicom_node.analysis import StudyAnalyser
+from dicom_node.active_bundle import ActiveBundle
 from dicom_node.errors import ArchiveMissing, describe_fault
+from dicom_node.gate import Gate
 from dicom_node.key import WorkKey, settings_digest, work_key
 from dicom_node.ledger import Ledger, NewWork, WorkRecord
 from dicom_node.ledger_records import NOT_EXAMINED
@@ -22,7 +23,7 @@ from dicom_node.log import work_on
 from dicom_node.orthanc import ArchiveSeries, ArchiveStudy, Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.settings import ReportSettings
-from dicom_node.steps import ImagesChanged
+from dicom_node.steps import ABANDONED, ImagesChanged
 from inference.errors import SeriesRefusal
 from inference.instance_header import InstanceHeader
 from inference.series import choose_series
@@ -42,10 +43,22 @@ class WorkQueue(Protocol):
 
 @dataclass(frozen=True)
 class KeyMaker:
-    """Makes keys of work for what this node is now: bundle, software, settings."""
+    """Makes keys of work for what this node is now: bundle, software, settings.
 
-    analyser: StudyAnalyser
+    A key is made and its work entered inside `taking_in`, where the bundle stays the same.
+    """
+
+    bundle: ActiveBundle
     report_settings: ReportSettings
+
+    @property
+    def taking_in(self) -> Gate:
+        """Closed while what was taken in is finished and another bundle takes over."""
+        return self.bundle.taking_in
+
+    def for_bundle(self, plan: WorkPlan) -> WorkPlan:
+        """The plan, to be answered by the bundle of the moment."""
+        return replace(plan, bundle=self.bundle.identity.digest)
 
     def key(self, plan: WorkPlan, attempt: int = 0) -> WorkKey:
         """The key of a plan."""
@@ -53,8 +66,8 @@ class KeyMaker:
             plan.study_uid,
             plan.series_uid,
             plan.checksums,
-            bundle_digest=self.analyser.identity.digest,
-            runtime=self.analyser.runtime,
+            bundle_digest=self.bundle.identity.digest,
+            runtime=self.bundle.runtime,
             settings=settings_digest(self.report_settings),
             attempt=attempt,
         )
@@ -80,11 +93,17 @@ class Examiner:
         A study that still grows is left alone: its images would be analysed in part, and `last_update`, one
         second fine, could not tell it from what it becomes. It is named again when it is stable.
 
+        Waits while another bundle takes over.
+
         Raises
         ------
         ArchiveError
             If Orthanc does not answer; the study is then to be examined again.
         """
+        with self.keys.taking_in.passing():
+            self._look_at(orthanc_id)
+
+    def _look_at(self, orthanc_id: str) -> None:
         try:
             study = self.orthanc.study(orthanc_id)
         except ArchiveMissing:
@@ -94,11 +113,14 @@ class Examiner:
         if not study.stable or (latest is not None and latest.source == "upload" and not latest.ended):
             # The latter: an upload's originals are on their way into the archive, perhaps half of them there.
             return
-        abandoned = latest is not None and latest.code == ImagesChanged.code
+        abandoned = latest is not None and latest.code in ABANDONED
         if self.ledger.memory.seen_at(orthanc_id) == study.last_update and not abandoned:
             return
         self._examine(study)
-        self.ledger.withdraw(self._unexaminable(study.study_uid))
+        # By Orthanc's identifier, since the key of that row names the bundle that was in use then.
+        waiting = self.ledger.unexamined(orthanc_id)
+        if waiting is not None:
+            self.ledger.withdraw(waiting)
         self.ledger.memory.see(orthanc_id, study.last_update)
 
     def record_fault(self, orthanc_id: str, error: Exception, retry_in_s: float) -> None:
@@ -113,7 +135,7 @@ class Examiner:
             study = self.orthanc.study(orthanc_id)
         except ArchiveMissing:
             return
-        key = self._unexaminable(study.study_uid)
+        key = self.ledger.unexamined(orthanc_id) or self._unexaminable(study.study_uid)
         plan = WorkPlan(study_uid=study.study_uid, series_uid="", instances=(), decisions=())
         self.ledger.add(
             NewWork(
@@ -140,8 +162,9 @@ class Examiner:
         latest = self.ledger.latest(record.study_uid) or record
         if not latest.ended:
             return latest.key
-        study = self.orthanc.study(record.orthanc_id)
-        return self._enter(study, self._foreign(study), again=True)
+        with self.keys.taking_in.passing():
+            study = self.orthanc.study(record.orthanc_id)
+            return self._enter(study, self._foreign(study), again=True)
 
     def _gone(self, orthanc_id: str) -> None:
         """The study is no longer in the archive."""
@@ -160,11 +183,11 @@ class Examiner:
         """The key of what the study holds now; work for it is entered unless it is known."""
         latest = self.ledger.latest(study.study_uid)
         try:
-            plan = self._plan(study, series)
+            plan = self.keys.for_bundle(self._plan(study, series))
         except SeriesRefusal as refusal:
             return self._refuse(study, refusal, latest)
         before = self.ledger.latest(study.study_uid, images=plan.images)
-        abandoned = before is not None and before.code == ImagesChanged.code
+        abandoned = before is not None and before.code in ABANDONED
         newest = before is not None and latest is not None and before.key == latest.key
         if before is not None and newest and not (again or abandoned):
             if before.state == "refused":

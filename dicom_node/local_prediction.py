@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from dicom_node.activation import folder_in_use
 from dicom_node.data_folder import DataFolder
 from dicom_node.settings import Settings, WorkerSettings
 from dicom_node.uploads import Upload, receive_paths
@@ -26,7 +28,7 @@ def find_bundle(settings: Settings, name_or_folder: str | None) -> Path:
         Naming both places, if neither holds a bundle.
     """
     if name_or_folder is None:
-        return settings.bundle_folder
+        return folder_in_use(settings)
     named = settings.worker.bundles_folder / name_or_folder
     for folder in (Path(name_or_folder), named):
         if (folder / "bundle.toml").is_file():
@@ -35,10 +37,16 @@ def find_bundle(settings: Settings, name_or_folder: str | None) -> Path:
 
 
 def predict_paths(
-    paths: Sequence[Path], settings: Settings, bundle_folder: Path, progress: Progress | None = None
+    paths: Sequence[Path],
+    settings: Settings,
+    bundle_folder: Path,
+    progress: Progress | None = None,
+    *,
+    study_uid: str | None = None,
 ) -> StudyResult:
     """The answer about one folder, ZIP, NIfTI volume or DICOM files.
 
+    Of several studies, `study_uid` names the one to read; without it they are refused.
     Archives are unpacked below the data folder, and removed when the answer is there.
 
     Raises
@@ -53,7 +61,7 @@ def predict_paths(
     uploads = DataFolder(settings.data_folder).uploads
     uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=uploads) as folder:
-        upload = receive_paths(paths, settings.http, Path(folder))
+        upload = replace(receive_paths(paths, settings.http, Path(folder)), study_uid=study_uid)
         return _analyse(upload, settings, bundle_folder, progress)
 
 
@@ -65,12 +73,16 @@ def _analyse(
         return analyser.analyse_nifti(upload.files[0], name=upload.name, progress=progress)
     # Headers first: a study that is refused by them need not wait for the networks.
     files = read_headers(upload.files)
-    choice = choose_series(one_study(files.headers))
+    choice = choose_series(one_study(files.headers, upload.study_uid))
     analyser = _analyser(bundle_folder, settings.worker)
     return analyser.analyse(files.series(choice), choice, progress=progress)
 
 
 def _analyser(bundle_folder: Path, worker: WorkerSettings) -> Analyser:
     return Analyser(
-        bundle_folder, device=worker.device, precision=worker.network_precision, threads=worker.threads
+        bundle_folder,
+        device=worker.device,
+        precision=worker.network_precision,
+        threads=worker.threads,
+        cpu_fallback=worker.cpu_fallback,
     )

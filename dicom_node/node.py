@@ -9,8 +9,17 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.analysis import StudyAnalyser, load_analyser
+from dicom_node.activation import ActivationBook, BundleChoice, folder_of
+from dicom_node.active_bundle import ActiveBundle
+from dicom_node.analysis import (
+    BundleLoader,
+    BundleNotUsable,
+    LoadedBundle,
+    StudyAnalyser,
+    load_tested_bundle,
+)
 from dicom_node.archive_health import ArchiveHealth
+from dicom_node.bundle_switch import BundleState, BundleSwitch, load_first
 from dicom_node.data_folder import DataFolder
 from dicom_node.delivery import Delivery
 from dicom_node.durable import Durable
@@ -40,6 +49,7 @@ class NodeHealth:
     `database_problem` is None while what is done can be recorded;
     `archive_version` is Orthanc's own, "" until it answered once; `warnings` are sentences that stay true
     while the node runs; `unfinished` counts studies under way or being retried, `failing` the latter.
+    `bundle` says which bundle answers, None before the start.
     """
 
     ready: bool
@@ -51,16 +61,23 @@ class NodeHealth:
     unfinished: int
     failing: int
     failing_deliveries: int
+    bundle: BundleState | None
 
 
 class Node:
     """A node: ledger, archive, networks, durable work and, unless `intake=False`, the archive's watch.
 
-    `analyser` is loaded from the settings' bundle in `start()` unless one is given.
+    The bundle that was activated, or that of the settings, is loaded in `start()` by `load`. With an
+    `analyser` the node uses that one and no other.
     """
 
     def __init__(
-        self, settings: Settings, *, analyser: StudyAnalyser | None = None, intake: bool = True
+        self,
+        settings: Settings,
+        *,
+        analyser: StudyAnalyser | None = None,
+        load: BundleLoader = load_tested_bundle,
+        intake: bool = True,
     ) -> None:
         self.settings = settings
         self.folder = DataFolder(settings.data_folder)
@@ -72,18 +89,19 @@ class Node:
         self.orthanc = Orthanc(settings.orthanc)
         self._archive_health = ArchiveHealth()
         self._given_analyser = analyser
+        self._load_bundle = load
+        self._activations = ActivationBook(settings.data_folder)
         self._with_intake = intake
         self._running: _Running | None = None
 
     @property
     def ready(self) -> bool:
-        """True from the end of `start()` to the beginning of `stop()`."""
-        return self._running is not None
+        """True from the end of `start()` to the beginning of `stop()`, as long as a bundle can answer.
 
-    @property
-    def analyser(self) -> StudyAnalyser:
-        """What computes; only while the node runs."""
-        return self._parts.analyser
+        It can while another one is loaded in its place: what comes then waits.
+        """
+        running = self._running
+        return running is not None and (running.bundle.loaded or running.switching)
 
     def claim(self) -> None:
         """Take the data folder for this process.
@@ -97,17 +115,19 @@ class Node:
             lock.acquire()
 
     def start(self) -> None:
-        """Load the networks, take up unfinished work, watch the archive. Blocks until ready.
+        """Load the networks and let them pass their self-test, take up unfinished work, watch the archive.
+
+        Blocks until ready.
 
         Raises
         ------
         ExecutorTaken
             As `claim`.
-        models.bundle.BundleError
-            If the bundle is not what its manifest says.
+        BundleNotUsable
+            If the bundle is not what its manifest says, or is not computed rightly here.
         """
         self.claim()
-        analyser = self._given_analyser or load_analyser(self.settings)
+        choice, loaded = self._first_bundle()
         if self._with_intake:
             unfinished = self.ledger.unfinished()
             self.folder.remove_orphans(
@@ -116,18 +136,47 @@ class Node:
             )
             for key in self.ledger.unclaimed():
                 remove_unclaimed(self.ledger, key)
-        self._running = self._wire(analyser)
+        bundle = ActiveBundle(loaded)
+        self._running = self._wire(bundle, choice)
         self._running.start()
-        logger.info(
-            "node started", extra={"bundle": analyser.identity.name, "device": analyser.runtime.device}
+        logger.info("node started", extra={"bundle": bundle.identity.name, "device": bundle.runtime.device})
+
+    def _first_bundle(self) -> tuple[BundleChoice | None, LoadedBundle]:
+        """The bundle to begin with; no choice where the caller made it for good."""
+        if self._given_analyser is not None:
+            return None, LoadedBundle(self._given_analyser)
+        setting = self.settings.worker.bundle
+        return load_first(self._activations, self._load_choice, setting, leads=self._with_intake)
+
+    def _load_choice(self, choice: BundleChoice) -> LoadedBundle:
+        loaded = self._load_bundle(self.settings, folder_of(self.settings, choice))
+        if choice.digest not in {"", loaded.analyser.identity.digest}:
+            raise BundleNotUsable(
+                f"bundle.toml of {choice.name} is no longer the one that was activated: activate it anew"
+            )
+        return loaded
+
+    def _drained(self) -> bool:
+        """Whether all that was taken in has ended, but for what waits for a fault to pass.
+
+        Uploads are tried a few times within seconds, and somebody waits for them.
+        """
+        return not any(
+            record.state != "failing" or (record.source == "upload" and not record.archived)
+            for record in self.ledger.unfinished()
         )
 
-    def _wire(self, analyser: StudyAnalyser) -> _Running:
+    def _wire(self, bundle: ActiveBundle, choice: BundleChoice | None) -> _Running:
         settings = self.settings
+        switch = None
+        if choice is not None:
+            drained = self._drained if self._with_intake else None
+            switch = BundleSwitch(bundle, choice, self._activations, self._load_choice, drained)
         steps = StudySteps(
             ledger=self.ledger,
             orthanc=self.orthanc,
-            analyser=analyser,
+            bundle=bundle,
+            catch_up=switch.catch_up if switch is not None else _nothing_to_catch_up,
             folder=self.folder,
             report_settings=settings.report,
         )
@@ -139,9 +188,9 @@ class Node:
             delivery=Delivery(self.ledger, self.orthanc, self.folder, settings.calling_aet),
             worker=settings.worker,
             destinations=settings.destinations,
-            images_changed=self._examine_again,
+            abandoned=self._examine_again,
         )
-        keys = KeyMaker(analyser, settings.report)
+        keys = KeyMaker(bundle, settings.report)
         examiner = Examiner(self.orthanc, self.ledger, keys, workflows)
         intake = (
             Intake(settings.intake, self.orthanc, self.ledger.memory, examiner, self._archive_health)
@@ -150,7 +199,7 @@ class Node:
         )
         uploads = UploadWork(self.ledger, keys, workflows)
         heartbeat = Heartbeat(self.ledger, durable, executor_id, workflows.resume)
-        return _Running(analyser, steps, workflows, examiner, intake, uploads, heartbeat)
+        return _Running(bundle, switch, steps, workflows, examiner, intake, uploads, heartbeat)
 
     def stop(self) -> None:
         """Stop; unfinished work is taken up at the next start."""
@@ -182,6 +231,7 @@ class Node:
             unfinished=sum(backlog.values()),
             failing=backlog.get("failing", 0),
             failing_deliveries=failing_deliveries,
+            bundle=self._running.bundle_state if self._running is not None else None,
         )
 
     def hint(self, orthanc_study_id: str) -> None:
@@ -258,7 +308,8 @@ class Node:
 class _Running:
     """The parts of a node that exist only while it runs."""
 
-    analyser: StudyAnalyser
+    bundle: ActiveBundle
+    switch: BundleSwitch | None
     steps: StudySteps
     workflows: StudyWorkflows
     examiner: Examiner
@@ -266,14 +317,33 @@ class _Running:
     uploads: UploadWork
     heartbeat: Heartbeat
 
+    @property
+    def switching(self) -> bool:
+        return self.switch is not None and self.switch.switching
+
+    @property
+    def bundle_state(self) -> BundleState:
+        if self.switch is not None:
+            return self.switch.state
+        return BundleState(self.bundle.identity.name, None, False, None)
+
     def start(self) -> None:
         self.workflows.start()
         self.heartbeat.start()
         if self.intake is not None:
             self.intake.start()
+        if self.switch is not None:
+            self.switch.start()
 
     def stop(self) -> None:
+        # First, since a switch keeps the intake waiting.
+        if self.switch is not None:
+            self.switch.stop()
         if self.intake is not None:
             self.intake.stop()
         self.heartbeat.stop()
         self.workflows.durable.stop()
+
+
+def _nothing_to_catch_up(_digest: str) -> None:
+    """Where the bundle stays the same as long as the process lives."""

@@ -24,6 +24,7 @@ class WorkPlan:
     """The chosen series of a study and its files, and what became of every other series.
 
     A NIfTI upload has no SOP instances: one `PlannedInstance` with an empty UID, and no decisions.
+    `bundle` is the digest of the bundle that is to answer, "" in plans of versions that did not record it.
     """
 
     study_uid: str
@@ -31,6 +32,7 @@ class WorkPlan:
     instances: tuple[PlannedInstance, ...]
     decisions: tuple[SeriesDecision, ...]
     warnings: tuple[str, ...] = ()
+    bundle: str = ""
 
     @property
     def checksums(self) -> tuple[tuple[str, str], ...]:
@@ -66,4 +68,5 @@ class WorkPlan:
             instances=tuple(PlannedInstance(**item) for item in data["instances"]),
             decisions=tuple(SeriesDecision(**item) for item in data["decisions"]),
             warnings=tuple(data["warnings"]),
+            bundle=data.get("bundle", ""),
         )

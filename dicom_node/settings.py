@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -23,7 +23,9 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from dicom_node.errors import SiteProblem
-from models.precision import Precision, default_precision
+
+if TYPE_CHECKING:
+    from models.precision import Precision
 
 AETitle = Annotated[
     str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
@@ -50,6 +52,7 @@ class HttpSettings(Section):
     max_inflated_bytes: int = Field(default=16 << 30, gt=0)
     max_members: int = Field(default=20_000, gt=0)
     max_inflation_ratio: float = Field(default=200, gt=1)
+    unpack_timeout_s: float = Field(default=300, gt=0)
     predict_timeout_s: float = Field(default=1800, gt=0)
 
     def bearer_token(self) -> str | None:
@@ -105,9 +108,12 @@ class WorkerSettings(Section):
     precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
         default="auto", description="of the networks; auto is float32 on CPU and fp16 on a GPU"
     )
+    cpu_fallback: bool = Field(
+        default=True, description="a study for which a GPU has too little memory is read on the CPU"
+    )
     threads: int | None = Field(default=None, ge=1)
     concurrency: int = Field(
-        default=2, ge=1, description="studies in work at once; the networks run one at a time"
+        default=3, ge=1, description="studies in work at once; the networks read one at a time"
     )
     executor_id: str = Field(default="node-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     retry_first_s: float = Field(default=5, gt=0)
@@ -116,6 +122,9 @@ class WorkerSettings(Section):
     @property
     def network_precision(self) -> Precision:
         """`precision`, with `auto` decided."""
+        # Imported here, since it loads torch, and settings are read by commands that need no networks.
+        from models.precision import default_precision  # noqa: PLC0415
+
         return default_precision(self.device) if self.precision == "auto" else self.precision
 
 
@@ -205,7 +214,7 @@ class Settings(BaseSettings):
 
     @property
     def bundle_folder(self) -> Path:
-        """Folder of the active bundle."""
+        """Folder of the bundle that answers until another one is activated."""
         return self.worker.bundles_folder / self.worker.bundle
 
 

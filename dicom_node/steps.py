@@ -1,8 +1,8 @@
 """What is done for one study, step by step: fetch, analyse, report, store.
 
 Each step can be done again after a crash at any moment and then finds what was done: results and objects are
-files that are written whole and once. A step raises `Refusal` or `ImagesChanged` where the study is not to be
-analysed, and anything else where it is worth trying again.
+files that are written whole and once. A step raises `Refusal`, `ImagesChanged` or `BundleReplaced` where the
+work is not to go on, and anything else where it is worth trying again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dicom_node.analysis import StudyAnalyser
+from dicom_node.active_bundle import ActiveBundle, BundleReplaced
 from dicom_node.data_folder import DataFolder, write_once
 from dicom_node.errors import ArchiveDamaged, ArchiveMissing, NodeError
 from dicom_node.ledger import Ledger, ObjectRecord, WorkRecord
@@ -50,17 +50,25 @@ class ImagesChanged(NodeError):  # noqa: N818 - as the rest of its tree
     remedy = "Nothing needs to be done if other images replaced them: those have an entry of their own."
 
 
+ABANDONED = frozenset({ImagesChanged.code, BundleReplaced.code})
+"""Codes of work that ended although its study still wants an answer: it is examined again."""
+
+
 class UnreadableKeySlice(NodeError):  # noqa: N818 - as the rest of its tree
     """A slice that was analysed cannot be decoded once more."""
 
 
 @dataclass(frozen=True)
 class StudySteps:
-    """The steps, and what they work with."""
+    """The steps, and what they work with.
+
+    `catch_up` is given the digest of a bundle, and waits where that one is about to be loaded here.
+    """
 
     ledger: Ledger
     orthanc: Orthanc
-    analyser: StudyAnalyser
+    bundle: ActiveBundle
+    catch_up: Callable[[str], None]
     folder: DataFolder
     report_settings: ReportSettings
 
@@ -108,25 +116,37 @@ class StudySteps:
         raise ImagesChanged(ImagesChanged.sentence)
 
     def analyse(self, key: str) -> None:
-        """Make the answer and store it, once under its key."""
+        """Make the answer and store it, once under its key.
+
+        Raises
+        ------
+        BundleReplaced
+            If another bundle answers now than the one that the key names.
+        """
         file = self.folder.result_file(key)
         if file.exists():
             return
         record, plan = self.ledger.known(key), self.ledger.plan(key)
-        paths = self._paths(record, plan)
+        if plan.bundle:
+            self.catch_up(plan.bundle)
         started = time.monotonic()
         try:
-            if record.upload_name:
-                result = self.analyser.analyse_nifti(paths[0], name=record.upload_name)
-                result = replace(result, key=key)
-            else:
-                result = self.analyser.analyse(paths, plan.choice, key=key)
+            result = self._answer(record, plan)
         except Refusal:
             self.ledger.record_seconds(key, {"analyse": time.monotonic() - started})
             raise
         write_once(file, json.dumps(result.to_json(), ensure_ascii=False).encode())
         self.ledger.record_seconds(key, result.seconds)
         logger.info("analysed", extra={"seconds": round(sum(result.seconds.values()), 3)})
+
+    def _answer(self, record: WorkRecord, plan: WorkPlan) -> StudyResult:
+        paths = self._paths(record, plan)
+        with self.bundle.held(plan.bundle) as loaded:
+            if record.upload_name:
+                result = loaded.analyser.analyse_nifti(paths[0], name=record.upload_name)
+            else:
+                result = loaded.analyser.analyse(paths, plan.choice, key=record.key)
+        return replace(result, key=record.key, warnings=(*result.warnings, *loaded.warnings))
 
     def report(self, key: str) -> None:
         """Make the DICOM objects and enter them in the ledger; a NIfTI volume has none."""

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dicom_node.active_bundle import BundleReplaced
 from dicom_node.examination import KeyMaker, WorkQueue
 from dicom_node.ledger import Ledger, NewWork, WorkRecord
 from dicom_node.ledger_records import PURPOSES, Purpose
@@ -35,14 +36,21 @@ class UploadWork:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def submit(self, upload: Upload, purpose: Purpose) -> str:
-        """Enter an upload and return its key; the same images are not analysed twice."""
+        """Enter an upload and return its key; the same images are not analysed twice.
+
+        Waits while another bundle takes over.
+        """
+        with self.keys.taking_in.passing():
+            return self._submit(upload, purpose)
+
+    def _submit(self, upload: Upload, purpose: Purpose) -> str:
         study_uid = ""
         try:
             if upload.kind == "nifti":
                 plan = _nifti_plan(upload)
             else:
                 found = read_headers(upload.files)
-                headers = one_study(found.headers)
+                headers = one_study(found.headers, upload.study_uid)
                 study_uid = headers[0].study_uid
                 choice = choose_series(headers)
                 plan = WorkPlan(
@@ -81,7 +89,8 @@ class UploadWork:
             remove_unclaimed(self.ledger, key)
 
     def _enter(self, upload: Upload, plan: WorkPlan, purpose: Purpose) -> str:
-        key = self.keys.key(plan).hex
+        plan = self.keys.for_bundle(plan)
+        key, attempt = self._key(plan)
         latest = self.ledger.latest(plan.study_uid) if purpose == "archive" else None
         work = NewWork(
             key=key,
@@ -89,6 +98,7 @@ class UploadWork:
             plan=plan,
             purpose=purpose,
             images=plan.images,
+            attempt=attempt,
             upload_folder=upload.folder.resolve(),
             upload_name=upload.name if upload.kind == "nifti" else "",
             predecessor=latest.key if latest is not None else None,
@@ -100,6 +110,16 @@ class UploadWork:
             else:
                 self._again(self.ledger.known(key), upload, plan, purpose)
         return key
+
+    def _key(self, plan: WorkPlan) -> tuple[str, int]:
+        """The key, and the attempt in it: one more for each time that a switch of bundles cut it short."""
+        attempt = 0
+        while True:
+            key = self.keys.key(plan, attempt).hex
+            known = self.ledger.work(key)
+            if known is None or known.code != BundleReplaced.code:
+                return key, attempt
+            attempt += 1
 
     def _again(self, record: WorkRecord, upload: Upload, plan: WorkPlan, purpose: Purpose) -> None:
         """The same images have come before."""

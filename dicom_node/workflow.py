@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from dicom_node.active_bundle import BundleReplaced
 from dicom_node.delivery import Delivery, pause_s
 from dicom_node.durable import Durable, Outcome
 from dicom_node.errors import describe_fault
@@ -18,7 +19,7 @@ from dicom_node.ledger import DeliveryRecord, Ledger, WorkRecord
 from dicom_node.ledger_records import NOT_EXAMINED, Purpose, State
 from dicom_node.log import work_on
 from dicom_node.settings import DestinationSettings, WorkerSettings
-from dicom_node.steps import ImagesChanged, StudySteps
+from dicom_node.steps import ABANDONED, ImagesChanged, StudySteps
 from inference.errors import Refusal
 
 logger = logging.getLogger(__name__)
@@ -43,8 +44,8 @@ _MADE_FOR: dict[Purpose, tuple[str, ...]] = {
 class StudyWorkflows:
     """Durable work on studies and deliveries.
 
-    `images_changed` is called with Orthanc's identifier of a study that changed before it was fetched, so
-    that it is examined again.
+    `abandoned` is called with Orthanc's identifier of a study whose work ended without an answer, since its
+    images or the bundle changed meanwhile, so that it is examined again.
     """
 
     durable: Durable
@@ -52,7 +53,7 @@ class StudyWorkflows:
     delivery: Delivery
     worker: WorkerSettings
     destinations: tuple[DestinationSettings, ...]
-    images_changed: Callable[[str], None]
+    abandoned: Callable[[str], None]
 
     @property
     def _ledger(self) -> Ledger:
@@ -123,7 +124,7 @@ class StudyWorkflows:
                 function(key)
             except Refusal as refusal:
                 return {"refused": [refusal.code.value, refusal.sentence, refusal.remedy]}
-            except ImagesChanged as changed:
+            except (ImagesChanged, BundleReplaced) as changed:
                 return {"refused": [changed.code, changed.sentence, changed.remedy]}
             except Exception as error:  # a fault of any kind is to be seen in the ledger and retried
                 logger.warning("failed while %s", state, exc_info=True)
@@ -151,9 +152,9 @@ class StudyWorkflows:
         with work_on(key):
             logger.info("refused", extra={"code": code})
         record = self._ledger.known(key)
-        if code == ImagesChanged.code:
+        if code in ABANDONED:
             if record.orthanc_id is not None:
-                self.images_changed(record.orthanc_id)
+                self.abandoned(record.orthanc_id)
             return {"destinations": []}
         return {"destinations": self._destinations_of(key, refused=True) if record.archived else []}
 

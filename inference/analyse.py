@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,14 +10,16 @@ from pathlib import Path
 
 import torch
 
+from inference.allocator import keep_freed_memory
+from inference.calibration import calibration_identity
 from inference.columns import DIFFUSION, UnknownLabelError, score_columns
 from inference.decision import decide
-from inference.findings import finding_saliency, findings, key_slices
+from inference.findings import findings, key_slices
 from inference.fusion import Fusion, FusionCode, FusionError
-from inference.members import Ensemble
+from inference.memory_use import MemberMemory
+from inference.network_reader import NetworkReader
 from inference.preparation import PreparedStudy, prepare_nifti, prepare_series
-from inference.runtime import describe_runtime
-from inference.saliency import SaliencyMap
+from inference.saliency import SaliencyMap, anomaly_saliency
 from inference.series import SeriesChoice
 from inference.stages import Progress, Stages
 from inference.study_result import Algorithm, BundleIdentity, StudyResult
@@ -30,13 +32,20 @@ DEMONSTRATION = (
     " patient means nothing."
 )
 
+MOST_DECODERS = 4
+"""Files of one study that are decoded at a time, unless the threads are set; other studies are, too."""
+
 
 @dataclass(frozen=True)
 class Answer:
-    """A study's result, and the saliency of each finding by name."""
+    """A study's result, the saliency of each finding by name, and the diffusion's anomaly map.
+
+    `anomaly` is None where there is no reconstruction.
+    """
 
     result: StudyResult
     saliency: dict[str, SaliencyMap]
+    anomaly: SaliencyMap | None
 
 
 class Analyser:
@@ -52,6 +61,7 @@ class Analyser:
         device: str = "cpu",
         precision: Precision = "float32",
         threads: int | None = None,
+        cpu_fallback: bool = True,
     ) -> None:
         """Load and verify the bundle.
 
@@ -65,6 +75,8 @@ class Analyser:
             In which numbers they compute; see `models.precision`.
         threads
             Threads of torch; None leaves its default.
+        cpu_fallback
+            Whether a study for which a GPU has too little memory is read on the CPU in float32.
 
         Raises
         ------
@@ -73,10 +85,13 @@ class Analyser:
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        self._workers = threads or 2
-        bundle = load_bundle(bundle_folder, device=device)
+        self._workers = threads or min(os.cpu_count() or 2, MOST_DECODERS)
+        keep_freed_memory()
+        bundle = load_bundle(bundle_folder, device=device, precision=precision)
         self.manifest = bundle.manifest
-        self._ensemble = Ensemble(bundle, device=device, precision=precision)
+        self.precision = precision
+        self._reader = NetworkReader(bundle, device=device, precision=precision, cpu_fallback=cpu_fallback)
+        self._ensemble = self._reader.ensemble
         spec = bundle.manifest.fusion
         self._fusion = Fusion(bundle.fusion_path, spec) if bundle.fusion_path is not None and spec else None
         self.identity = BundleIdentity(
@@ -86,9 +101,9 @@ class Analyser:
             demonstration=bundle.manifest.demonstration,
             licence=bundle.manifest.licence,
             intended_use=bundle.manifest.intended_use,
+            calibration=calibration_identity(bundle.manifest.calibration),
         )
-        self.runtime = describe_runtime(device, precision)
-        self._networks = threading.Lock()
+        self.runtime = self._reader.runtime
         self._check_columns()
         self._standing_warnings = tuple(self._warnings_of_the_bundle())
         self._algorithms = tuple(self._describe_algorithms())
@@ -153,16 +168,27 @@ class Analyser:
         """
         return prepare_nifti(path, name, self.manifest.input, stages=Stages(progress))
 
-    def answer(self, study: PreparedStudy, *, key: str = "") -> Answer:
+    def warm_up(self) -> tuple[MemberMemory, ...]:
+        """Let the networks read once, so that the first study need not wait for what is done once.
+
+        Does nothing where a study was measured already (`answer` with `measure`): a self-test warms up, too.
+        """
+        return self._reader.warm_up()
+
+    @property
+    def memory(self) -> tuple[MemberMemory, ...]:
+        """What each member was measured to take; empty before `warm_up`."""
+        return self._reader.memory
+
+    def answer(self, study: PreparedStudy, *, key: str = "", measure: bool = False) -> Answer:
         """What the ensemble says about a prepared study; waits while it reads another.
 
-        `key` is the key of work, kept in the result.
+        `key` is the key of work, kept in the result; with `measure` the memory of each member is measured,
+        see `memory`.
         """
         stages, volume, prepared = study.stages, study.volume, study.encoder_input
-        with self._networks:
-            reading = self._ensemble.read(prepared.tensor, study.plane_sources, stages)
-            with stages.measure("saliency"):
-                saliency = finding_saliency(self._ensemble, reading, prepared, volume)
+        answer = self._reader.read(study, measure=measure)
+        reading, saliency = answer.reading, answer.saliency
         with stages.measure("fusion"):
             columns = score_columns(reading.scores, self._groups)
             found = findings(self.manifest.findings, columns, saliency, volume, study.lungs)
@@ -176,6 +202,8 @@ class Analyser:
             operating_point=decision.operating_point,
             decision=decision.decision,
             verdict=decision.verdict,
+            indeterminate=decision.indeterminate,
+            calibration=decision.calibration,
             most_dangerous=decision.most_dangerous,
             findings=found,
             measurements=(),
@@ -192,11 +220,16 @@ class Analyser:
             ),
             bundle=self.identity,
             algorithms=self._algorithms,
-            runtime=self.runtime,
+            runtime=answer.runtime,
             analysed_at=datetime.now(UTC).isoformat(),
             seconds=stages.seconds,
         )
-        return Answer(result, saliency)
+        anomaly = (
+            anomaly_saliency(reading.anomaly, prepared, volume.voxels_hu.shape)
+            if reading.anomaly is not None
+            else None
+        )
+        return Answer(result, saliency, anomaly)
 
     @property
     def _groups(self) -> dict[str, tuple[str, ...]]:

@@ -9,9 +9,17 @@ from inference.study_result import StudyResult
 
 
 def details(result: StudyResult) -> dict[str, Any]:
-    """Every member's named scores, the fusion's columns and contributions, the series, the seconds."""
+    """How the study was decided, every member's named scores, the fusion's columns, series, seconds."""
+    calibration = result.calibration
     return {
+        "verdict": result.verdict,
         "operating_point": result.operating_point,
+        "indeterminate_band": asdict(result.indeterminate) if result.indeterminate is not None else None,
+        "probability": {
+            "raw": calibration.raw_probability if calibration is not None else None,
+            "calibrated": result.probability,
+        },
+        "calibration": asdict(calibration) if calibration is not None else None,
         "findings": [asdict(finding) for finding in result.findings],
         "member_scores": result.member_scores,
         "fusion": {

@@ -74,7 +74,8 @@ def key_slices(
     """
     present = sorted(
         (finding for finding in found if finding.present),
-        key=lambda item: (-item.severity, -item.probability),
+        key=lambda finding: finding.danger,
+        reverse=True,
     )
     chosen = [finding.best_slice for finding in present if finding.best_slice is not None]
     if not chosen and reading.slice_probabilities:
@@ -125,6 +126,7 @@ def _finding(
         member_scores=_member_scores(spec, columns),
         laterality=lungs.side(*peak) if present and peak is not None and lungs is not None else None,
         best_slice=_reference(peak, volume) if peak is not None else None,
+        umbrella=spec.umbrella,
     )
 
 

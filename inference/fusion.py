@@ -1,4 +1,4 @@
-"""The fusion: named columns in the model's order, LightGBM, one calibrated probability and what moved it."""
+"""The fusion: named columns in the model's order, LightGBM, one probability and what moved it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FusionError(Exception):
 
 @dataclass(frozen=True)
 class FusedScore:
-    """Probability 0 to 1, and every column with its value and contribution to the log-odds."""
+    """Probability 0 to 1 before any calibration; every column's value and contribution to its log-odds."""
 
     probability: float
     contributions: tuple[Contribution, ...]
@@ -59,7 +59,7 @@ class Fusion:
         names = self._booster.feature_name()
         # LightGBM writes underscores for what its text format cannot hold: names are compared as written.
         pairs = zip(names, spec.columns, strict=False)
-        different = [column for name, column in pairs if _as_written(name) != _as_written(column)]
+        different = [column for name, column in pairs if as_written(name) != as_written(column)]
         if different or len(names) != len(spec.columns):
             raise FusionError(
                 FusionCode.COLUMNS_DIFFER,
@@ -74,15 +74,18 @@ class Fusion:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for every column that the bundle declares constant."""
+        """A sentence for every column of the model that the bundle declares constant."""
+        declared = self._spec.constant_columns
         return tuple(
-            f"The fusion column {name} is held at {constant.value:g}: {constant.reason}"
-            for name, constant in self._spec.constant_columns.items()
+            f"The fusion column {name} is held at {declared[name].value:g}: {declared[name].reason}"
+            for name in self._spec.columns
+            if name in declared
         )
 
     def check(self, given: Mapping[str, float]) -> None:
         """Raise `FusionError` (`missing_column`) unless every column is given or declared constant."""
-        missing = [name for name in self._spec.columns if name not in given and name not in self._constants]
+        declared = self._spec.constant_columns
+        missing = [name for name in self._spec.columns if name not in given and name not in declared]
         if missing:
             raise FusionError(
                 FusionCode.MISSING_COLUMN,
@@ -99,7 +102,10 @@ class Fusion:
             `missing_column`
         """
         self.check(given)
-        values = {name: self._constants.get(name, given.get(name, 0.0)) for name in self._spec.columns}
+        declared = self._spec.constant_columns
+        values = {
+            name: declared[name].value if name in declared else given[name] for name in self._spec.columns
+        }
         row = np.array([list(values.values())], dtype=np.float64)
         probability = float(np.asarray(self._booster.predict(row, num_threads=1))[0])
         shares = np.asarray(self._booster.predict(row, pred_contrib=True, num_threads=1))[0]
@@ -109,10 +115,7 @@ class Fusion:
         )
         return FusedScore(probability, contributions)
 
-    @property
-    def _constants(self) -> dict[str, float]:
-        return {name: constant.value for name, constant in self._spec.constant_columns.items()}
 
-
-def _as_written(name: str) -> str:
+def as_written(name: str) -> str:
+    """A column's name as LightGBM's text holds it, or nearly: the form in which names are compared."""
     return re.sub(r"[^A-Za-z0-9]", "_", name)

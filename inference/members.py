@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from inference.columns import CTCLIP, DIFFUSION, SUPERVISED, mean_max_std
-from inference.encoder_input import reconstruction_planes, slice_images, slice_planes
+from inference.columns import CTCLIP, DIFFUSION, SUPERVISED
+from inference.memory import MemorySteps
+from inference.memory_use import MemoryMeter
+from inference.slice_member import AnomalyMaps, SliceMember, SliceReading, slice_noise
 from inference.stages import Stages
 from models.bundle import Bundle
-from models.ddim import reconstruct, slice_errors
 from models.precision import Precision
 
-SLICE_BATCH = 16
-
-
-@dataclass(frozen=True)
-class AnomalyMaps:
-    """What the reconstruction towards "normal" changed.
-
-    `maps` is float32 (n, x, y), |reconstruction - input| in HU / 1000, of the planes `planes` of the encoder
-    input; `scores` their means.
-    """
-
-    planes: tuple[int, ...]
-    maps: NDArray[np.float32]
-    scores: tuple[float, ...]
+__all__ = ["AnomalyMaps", "Ensemble", "Reading", "slice_noise"]
 
 
 @dataclass(frozen=True)
@@ -60,12 +46,17 @@ class Reading:
 
 
 class Ensemble:
-    """The members that a bundle has."""
+    """The members that a bundle has, on one device; one thread at a time."""
 
     def __init__(self, bundle: Bundle, *, device: str = "cpu", precision: Precision = "float32") -> None:
         self.bundle = bundle
         self.device = torch.device(device)
         self.precision = precision
+        self.memory = MemorySteps(self.device, _networks(bundle))
+        spec, classifier = bundle.manifest.members.diffusion, bundle.slice_classifier
+        self._slices: SliceMember | None = None
+        if spec is not None and classifier is not None:
+            self._slices = SliceMember(spec, classifier, bundle.unet, self.memory)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -74,7 +65,13 @@ class Ensemble:
         present = {CTCLIP: specs.ctclip, SUPERVISED: specs.supervised, DIFFUSION: specs.diffusion}
         return tuple(name for name, spec in present.items() if spec is not None)
 
-    def read(self, tensor: Tensor, plane_sources: Sequence[str], stages: Stages | None = None) -> Reading:
+    def read(
+        self,
+        tensor: Tensor,
+        plane_sources: Sequence[str],
+        stages: Stages | None = None,
+        meter: MemoryMeter | None = None,
+    ) -> Reading:
         """Every member's scores.
 
         Parameters
@@ -85,28 +82,49 @@ class Ensemble:
             SOP Instance UID (or another lasting name) of each plane's source: seeds of the diffusion's noise.
         stages
             Where the seconds of each member go; a shared encoder counts to the first member that needs it.
+        meter
+            Measures the memory of each member, where it is asked for.
+
+        Raises
+        ------
+        torch.OutOfMemoryError, MemoryError, RuntimeError
+            If the memory does not suffice after every step of `MemorySteps`.
         """
         stages = stages or Stages()
-        volume = tensor.to(self.device)
-        reading = Reading({})
+        scores: dict[str, dict[str, float]] = {}
+        tokens: dict[str, Tensor] = {}
+        slices: SliceReading | None = None
         with torch.inference_mode():
+            volume = self.memory.whole(lambda: tensor.to(self.device))
             for member in self.members:
-                with stages.measure(member):
-                    if member == DIFFUSION:
-                        reading = self._diffusion(volume, plane_sources, reading)
+                with ExitStack() as clocks:
+                    clocks.enter_context(stages.measure(member))
+                    if meter is not None:
+                        clocks.enter_context(meter.measure(member))
+                    if member == DIFFUSION and self._slices is not None:
+                        slices = self._slices.read(volume, plane_sources)
+                        scores[member] = slices.scores
                     else:
-                        self._label(member, volume, reading)
-        return reading
+                        scores[member] = self._label(member, volume, tokens)
+        return Reading(
+            scores=scores,
+            tokens=tokens,
+            slice_probabilities=slices.probabilities if slices is not None else {},
+            anomaly=slices.anomaly if slices is not None else None,
+            warnings=self.memory.take_warnings(),
+        )
 
     def logits(self, member: str) -> Callable[[Tensor], Tensor]:
         """The function from quantised tokens (1, t, h, w, d) to the logits (1, n) of a member's labels."""
         if member == SUPERVISED and self.bundle.supervised is not None:
-            return self.bundle.supervised
+            return self._brought(self.bundle.supervised, self.bundle.supervised)
         head, latents = self.bundle.ctclip, self.bundle.text_latents
         if head is None or latents is None:
             raise KeyError(member)
         # Of [present, not present] the softmax is the sigmoid of the difference.
-        return lambda tokens: head.logits(head.image_latents(tokens), latents).diff(dim=-1)[..., 0].neg()
+        return self._brought(
+            head, lambda tokens: head.logits(head.image_latents(tokens), latents).diff(dim=-1)[..., 0].neg()
+        )
 
     def tower(self, member: str) -> str:
         """Name of the image encoder of a labelling member."""
@@ -120,15 +138,12 @@ class Ensemble:
         """Names of the scores that a member gives."""
         if member != DIFFUSION:
             return self.labels(member)
-        names = [f"classifier_{name}" for name in mean_max_std([0.0], "_probability")]
-        return (*names, *(f"reconstruction_{name}" for name in mean_max_std([0.0]) if self.reconstructs))
+        return self._slices.score_names if self._slices is not None else ()
 
     @property
     def reconstructs(self) -> bool:
         """Whether the bundle asks for the reconstruction of every study and has what it takes."""
-        spec = self.bundle.manifest.members.diffusion
-        rule = spec.reconstruction if spec is not None else None
-        return rule is not None and rule.enabled and self.bundle.unet is not None
+        return self._slices is not None and self._slices.reconstructs
 
     def _labelling(self, member: str) -> tuple[str, tuple[str, ...]]:
         specs = self.bundle.manifest.members
@@ -137,66 +152,30 @@ class Ensemble:
             raise KeyError(member)
         return spec.tower, spec.labels
 
-    def _label(self, member: str, volume: Tensor, reading: Reading) -> None:
-        tower, labels = self._labelling(member)
-        if tower not in reading.tokens:
-            reading.tokens[tower] = self.bundle.towers[tower](volume[None, None])
-        probabilities = self.logits(member)(reading.tokens[tower]).sigmoid()[0].tolist()
-        reading.scores[member] = dict(zip(labels, probabilities, strict=True))
+    def _brought(self, head: nn.Module, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def on_device(tokens: Tensor) -> Tensor:
+            self.memory.bring(head)
+            return logits(tokens)
 
-    def _diffusion(self, volume: Tensor, plane_sources: Sequence[str], reading: Reading) -> Reading:
-        spec, classifier = self.bundle.manifest.members.diffusion, self.bundle.slice_classifier
-        if spec is None or classifier is None:
-            return reading
-        planes = slice_planes(len(volume))
-        images = slice_images(volume, spec.image_size)
-        answers = [
-            classifier(batch, torch.zeros(len(batch), dtype=torch.long, device=self.device)).softmax(dim=-1)[
-                :, 1
-            ]
-            for batch in torch.split(images, SLICE_BATCH)
-        ]
-        probabilities = dict(zip(planes, torch.cat(answers).tolist(), strict=True))
-        features = {
-            f"classifier_{name}": value
-            for name, value in mean_max_std(list(probabilities.values()), "_probability").items()
-        }
-        anomaly = self._reconstruction(volume, plane_sources)
-        if anomaly is not None:
-            figures = mean_max_std(anomaly.scores)
-            features |= {f"reconstruction_{name}": value for name, value in figures.items()}
-        scores = {**reading.scores, DIFFUSION: features}
-        return Reading(scores, reading.tokens, probabilities, anomaly)
+        return on_device
 
-    def _reconstruction(self, volume: Tensor, plane_sources: Sequence[str]) -> AnomalyMaps | None:
-        spec, unet = self.bundle.manifest.members.diffusion, self.bundle.unet
-        classifier = self.bundle.slice_classifier
-        if spec is None or unet is None or classifier is None:
-            return None
-        rule = spec.reconstruction
-        if rule is None or not rule.enabled:
-            return None
-        planes = reconstruction_planes(len(volume), rule.slices)
-        images = slice_images(volume, spec.image_size, planes)
-        noise = torch.cat([slice_noise(plane_sources[plane], spec.image_size) for plane in planes])
-        restored = torch.cat(
-            [
-                reconstruct(
-                    unet, classifier, batch, batch_noise.to(self.device),
-                    noise_level=rule.noise_level, steps=rule.steps, schedule=rule.schedule,
-                    guidance_scale=rule.guidance_scale,
-                )
-                for batch, batch_noise in zip(
-                    torch.split(images, SLICE_BATCH), torch.split(noise, SLICE_BATCH), strict=True
-                )
-            ]
-        )  # fmt: skip
-        maps: NDArray[np.float32] = (restored - images).abs()[:, 0].cpu().numpy()
-        return AnomalyMaps(tuple(planes), maps, tuple(slice_errors(restored, images).tolist()))
+    def _label(self, member: str, volume: Tensor, tokens: dict[str, Tensor]) -> dict[str, float]:
+        """A labelling member's probabilities; its encoder runs unless `tokens` has what it gives."""
+        name, labels = self._labelling(member)
+        tower, logits = self.bundle.towers[name], self.logits(member)
+
+        def encode() -> Tensor:
+            self.memory.bring(tower)
+            encoded: Tensor = tower(volume[None, None])
+            return encoded
+
+        if name not in tokens:
+            tokens[name] = self.memory.whole(encode)
+        probabilities = self.memory.whole(lambda: logits(tokens[name]).sigmoid()[0]).tolist()
+        return dict(zip(labels, probabilities, strict=True))
 
 
-def slice_noise(source: str, image_size: int) -> Tensor:
-    """Standard normal noise (1, 1, s, s) that belongs to a source image: the same wherever and whenever."""
-    seed = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8]) >> 1
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn((1, 1, image_size, image_size), generator=generator)
+def _networks(bundle: Bundle) -> list[nn.Module]:
+    """Every network of a bundle."""
+    others = (bundle.ctclip, bundle.supervised, bundle.slice_classifier, bundle.unet)
+    return [*bundle.towers.values(), *(network for network in others if network is not None)]

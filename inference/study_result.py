@@ -37,7 +37,8 @@ class Finding:
 
     `probability` 0 to 1 is the mean of the bundle's columns for it; `present` is probability >=
     `operating_point`. `member_scores` holds what each member said (0 to 1). `best_slice` is where its
-    saliency peaks, None without one.
+    saliency peaks, None without one. An `umbrella` stands for findings of any kind ("Other pathology"): it
+    may be present and is never the one that a study is called by.
     """
 
     name: str
@@ -48,6 +49,12 @@ class Finding:
     member_scores: dict[str, float]
     laterality: Laterality | None = None
     best_slice: SliceReference | None = None
+    umbrella: bool = False
+
+    @property
+    def danger(self) -> tuple[bool, int, float]:
+        """Order of present findings, greatest first: severity, then probability; umbrellas come last."""
+        return not self.umbrella, self.severity, self.probability
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,36 @@ class BundleIdentity:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """The bundle's calibration, what it was measured on, and the study's probability before it.
+
+    `method` "platt" is sigmoid(slope * logit + intercept) of the raw probability, "none" leaves it as it
+    is. Brier scores and expected calibration errors (`ece`) are those of the cohort, None where not measured.
+    `sentence` says it in words.
+    """
+
+    raw_probability: float
+    method: str
+    slope: float
+    intercept: float
+    cohort: str
+    cohort_size: int
+    brier_before: float | None
+    brier_after: float | None
+    ece_before: float | None
+    ece_after: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ProbabilityBand:
+    """Probabilities from `low` to `high`, both ends included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Runtime:
     """What computed: software version, torch version, device and precision.
 
@@ -129,10 +166,15 @@ class StudyResult:
     key
         Key of work (hex), from which the UIDs of every object are derived; "" where nothing is stored.
     probability, operating_point, decision
-        Fused probability of pathology (0 to 1), the bundle's threshold, and `probability >= operating_point`.
+        Calibrated probability of pathology (0 to 1), the bundle's threshold, and
+        `probability >= operating_point`.
     verdict
         The decision in a word; "indeterminate" where the probability lies in the bundle's band. `decision` is
         0 or 1 all the same.
+    indeterminate
+        That band, None where the bundle has none.
+    calibration
+        How the probability was calibrated.
     most_dangerous
         Name of the most dangerous pathology, None when `decision` is 0.
     member_scores
@@ -165,7 +207,10 @@ class StudyResult:
     runtime: Runtime
     analysed_at: str  # ISO 8601 with offset, set once by the step that analysed
     seconds: dict[str, float]
-    verdict: Verdict | None = None  # None in results stored before there were verdicts
+    # What results stored by earlier versions do not have.
+    verdict: Verdict | None = None
+    indeterminate: ProbabilityBand | None = None
+    calibration: Calibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""
@@ -173,12 +218,12 @@ class StudyResult:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> StudyResult:
-        """The result that `to_json` wrote.
+        """The result that `to_json` wrote, of this version or of an earlier one, which had fewer fields.
 
         Raises
         ------
         KeyError, TypeError
-            If `data` does not hold exactly this class's fields.
+            If `data` lacks a field that every version wrote, or holds one that this class does not have.
         """
 
         def slice_reference(value: dict[str, Any] | None) -> SliceReference | None:
@@ -188,6 +233,7 @@ class StudyResult:
             Finding(**{**item, "best_slice": slice_reference(item["best_slice"])})
             for item in data["findings"]
         )
+        band, calibration = data.get("indeterminate"), data.get("calibration")
         return cls(
             **{
                 **data,
@@ -201,5 +247,7 @@ class StudyResult:
                 "bundle": BundleIdentity(**data["bundle"]),
                 "algorithms": tuple(Algorithm(**item) for item in data["algorithms"]),
                 "runtime": Runtime(**data["runtime"]),
+                "indeterminate": ProbabilityBand(**band) if band is not None else None,
+                "calibration": Calibration(**calibration) if calibration is not None else None,
             }
         )

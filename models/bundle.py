@@ -62,8 +62,12 @@ class Bundle:
     fusion_path: Path | None
 
 
-def load_bundle(folder: Path, *, device: str = "cpu", precision: Precision = "float32") -> Bundle:
+def load_bundle(
+    folder: Path, *, device: str = "cpu", precision: Precision = "float32", every_network: bool = False
+) -> Bundle:
     """Read, verify and load the bundle in ``folder`` onto ``device``, to compute in ``precision``.
+
+    A UNet whose reconstruction is off takes no memory: it is left out unless ``every_network``.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def load_bundle(folder: Path, *, device: str = "cpu", precision: Precision = "fl
     verify_files(folder, manifest)
     load = _Loader(TensorFileReader(folder, manifest.files, device), precision)
     ctclip, text_latents = _ctclip(manifest, load)
-    slice_classifier, unet = _slice_networks(manifest, load)
+    slice_classifier, unet = _slice_networks(manifest, load, every_network=every_network)
     return Bundle(
         folder=folder,
         manifest=manifest,
@@ -166,9 +170,14 @@ def _supervised(manifest: BundleManifest, load: _Loader) -> SupervisedHead | Cla
     return load.network(partial(ClassFineHead, *sizes), spec.file)
 
 
-def _slice_networks(manifest: BundleManifest, load: _Loader) -> tuple[SliceClassifier | None, UNet | None]:
+def _slice_networks(
+    manifest: BundleManifest, load: _Loader, *, every_network: bool
+) -> tuple[SliceClassifier | None, UNet | None]:
     spec = manifest.members.diffusion
     if spec is None:
         return None, None
     classifier = load.network(partial(SliceClassifier, spec.classifier), spec.classifier.file)
-    return classifier, None if spec.unet is None else load.network(partial(UNet, spec.unet), spec.unet.file)
+    wanted = every_network or (spec.reconstruction is not None and spec.reconstruction.enabled)
+    if spec.unet is None or not wanted:
+        return classifier, None
+    return classifier, load.network(partial(UNet, spec.unet), spec.unet.file)

@@ -53,6 +53,8 @@ class TensorFileWriter:
                 self._places[digest] = (file, name)
                 stored[name] = tensor.detach().contiguous()
         save_file(stored, self.folder / file, metadata)
+        # The library leaves it readable for its owner alone; the node may run as somebody else.
+        (self.folder / file).chmod(0o644)
 
 
 class TensorFileReader:

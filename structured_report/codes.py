@@ -51,9 +51,9 @@ def finding_codes() -> dict[str, FindingCode]:
     table = _table()
     sites = {key: Code(*value) for key, value in table["sites"].items()}
     return {
-        item["name"]: FindingCode(
-            item["name"],
-            Code(*item["code"]),
+        name: FindingCode(
+            name,
+            Code(*item["code"]) if "code" in item else private_code(name),
             item["match"],
             item["source"],
             sites[item["site"]],
@@ -61,6 +61,7 @@ def finding_codes() -> dict[str, FindingCode]:
             item["window"],
         )
         for item in table["findings"]
+        for name in item["names"]
     }
 
 

@@ -173,13 +173,16 @@ def _others(findings: list[Finding]) -> list[str]:
 
 def _study_headline(result: StudyResult) -> Headline:
     value = f"{percentage(result.probability, result.operating_point)} %"
-    return Headline("Pathology of the chest", value, emphasised=bool(result.decision))
+    emphasised = bool(result.decision) or result.verdict == "indeterminate"
+    return Headline("Pathology of the chest", value, emphasised=emphasised)
 
 
 def _subtitle(result: StudyResult, shown: list[Finding]) -> str:
     if not shown:
-        state = "present" if result.decision else "absent"
-        return f"Whole study: {state} at operating point {100 * result.operating_point:.1f} %"
+        point = f"operating point {100 * result.operating_point:.1f} %"
+        if result.verdict == "indeterminate":
+            return f"Whole study: indeterminate, {point}"
+        return f"Whole study: {'present' if result.decision else 'absent'} at {point}"
     points = ", ".join(dict.fromkeys(f"{100 * finding.operating_point:.1f} %" for finding in shown))
     findings = "AI finding" if len(shown) == 1 else "AI findings"
     return f"{findings}, present at operating point {points}"

@@ -78,8 +78,17 @@ def anchor(reference: SliceReference, source: SourceStudy) -> Anchor:
 def study_group(
     result: StudyResult, source: SourceStudy, ensemble: Device
 ) -> MeasurementsAndQualitativeEvaluations:
-    """The study-level answer: fused probability, decision, most dangerous pathology."""
+    """The study-level answer: probability, verdict, most dangerous pathology.
+
+    An indeterminate study is neither present nor absent, whatever `decision` says: its presence is
+    undetermined (PS3.16 CID 240), and the verdict is named besides.
+    """
     evaluations = [_presence(bool(result.decision))]
+    if result.verdict == "indeterminate":
+        evaluations = [
+            QualitativeEvaluation(concept("presence"), concept("undetermined")),
+            QualitativeEvaluation(concept("verdict"), concept("indeterminate")),
+        ]
     if result.most_dangerous is not None:
         most_dangerous = finding_code(result.most_dangerous).code
         evaluations.append(QualitativeEvaluation(concept("most_dangerous"), most_dangerous))
@@ -150,15 +159,13 @@ def quantities_group(
 
 
 def in_reading_order(findings: Sequence[Finding]) -> list[Finding]:
-    """Present before absent; the present ones by danger, then all by probability."""
-    return sorted(
-        findings,
-        key=lambda finding: (
-            not finding.present,
-            -finding.severity if finding.present else 0,
-            -finding.probability,
-        ),
-    )
+    """Present before absent; the present ones by danger, the absent ones by probability."""
+    present = [finding for finding in findings if finding.present]
+    absent = [finding for finding in findings if not finding.present]
+    return [
+        *sorted(present, key=lambda finding: finding.danger, reverse=True),
+        *sorted(absent, key=lambda finding: finding.probability, reverse=True),
+    ]
 
 
 def comment(text: str) -> TextContentItem:

@@ -34,7 +34,7 @@ from structured_report.object_header import (
     series_description,
 )
 from structured_report.percentage import percentage
-from structured_report.provenance import Device, observation_context
+from structured_report.provenance import Device, computed_by, observation_context
 from structured_report.source import SourceStudy
 
 _WEIGHTIEST_COLUMNS = 3
@@ -91,7 +91,7 @@ def _content(result: StudyResult, source: SourceStudy, ensemble: Device) -> Meas
 
 
 def _in_words(result: StudyResult) -> ContainerContentItem:
-    """TID 1500 row 12, with sentences: the notice, the conclusion, what weighed most, the warnings."""
+    """TID 1500 row 12, with sentences: notice, conclusion, what weighed most, warnings, what computed it."""
     container = ContainerContentItem(
         concept("qualitative_evaluations"), relationship_type=RelationshipTypeValues.CONTAINS
     )
@@ -100,9 +100,12 @@ def _in_words(result: StudyResult) -> ContainerContentItem:
         if result.bundle.demonstration
         else []
     )
+    origin = [computed_by(result)]
+    if result.calibration is not None:
+        origin.insert(0, result.calibration.sentence)
     conclusion = TextContentItem(concept("conclusion"), _conclusion(result), RelationshipTypeValues.CONTAINS)
     container.ContentSequence = ContentSequence(
-        [*map(comment, notice), conclusion, *map(comment, [*_weightiest(result), *result.warnings])]
+        [*map(comment, notice), conclusion, *map(comment, [*_weightiest(result), *result.warnings, *origin])]
     )
     return container
 
@@ -115,13 +118,25 @@ def _conclusion(result: StudyResult) -> str:
     )
     sentences = [
         f"Probability of pathology {percentage(result.probability, result.operating_point)} %,"
-        f" operating point {100 * result.operating_point:.1f} %:"
-        f" pathology {'present' if result.decision else 'absent'}.",
+        f" operating point {100 * result.operating_point:.1f} %: {_verdict(result)}",
         f"Findings at or above their operating points: {named or 'none'}.",
+        f"Findings below theirs: {len(result.findings) - len(present)}.",
     ]
     if result.most_dangerous is not None:
         sentences.append(f"Most dangerous pathology: {result.most_dangerous}.")
     return " ".join(sentences)
+
+
+def _verdict(result: StudyResult) -> str:
+    state = f"pathology {'present' if result.decision else 'absent'}"
+    if result.verdict != "indeterminate":
+        return f"{state}."
+    band = result.indeterminate
+    limits = f" (from {100 * band.low:.1f} % to {100 * band.high:.1f} %)" if band is not None else ""
+    return (
+        f"indeterminate{limits}, called neither normal nor pathological."
+        f" By the operating point alone: {state}."
+    )
 
 
 def _weightiest(result: StudyResult) -> list[str]:

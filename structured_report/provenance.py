@@ -2,6 +2,19 @@
 
 IHE AI Results asks for one item of ContributingEquipmentSequence for each algorithm, with purpose (109102,
 DCM, "Processing Equipment") and a DeviceUID, equal to the device observer and the algorithm identification.
+
+Where a report says what computed its answer:
+
+| what                         | where                                                                      |
+|------------------------------|----------------------------------------------------------------------------|
+| software version             | SoftwareVersions of the object and of its equipment, version of TID 4019   |
+| bundle                       | parameters `bundle`, `bundle_digest` of TID 4019 in the group of the study |
+| calibration                  | parameter `calibration`; its cohort and figures in a comment               |
+| device, its own name         | parameters `device` and `device_name`                                      |
+| precision                    | parameter `precision`                                                      |
+| torch, CUDA, driver          | parameters `torch_version`, `cuda_version`, `driver_version`               |
+| all of these in one sentence | a comment in the report's Qualitative Evaluations, and, in key images too, |
+|                              | ContributionDescription of the ensemble's equipment                        |
 """
 
 from __future__ import annotations
@@ -27,7 +40,7 @@ PRODUCT = "dicom-node"
 MANUFACTURER = "dicom-node project"
 ENSEMBLE = "node"  # name of the ensemble among the result's algorithms
 
-_LO = 64
+_LO, _ST = 64, 1024  # most characters of a value
 
 
 @dataclass(frozen=True)
@@ -35,13 +48,14 @@ class Device:
     """One algorithm as a device.
 
     `uid` identifies it within its installation, `model` and `version` are its name and version, `parameters`
-    what it ran with, as "name=value".
+    what it ran with, as "name=value", `contribution` what it did, in words.
     """
 
     uid: str
     model: str
     version: str
     parameters: tuple[str, ...]
+    contribution: str
 
     def identification(self, *parameters: str) -> AlgorithmIdentification:
         """TID 4019, with `parameters` as "name=value"."""
@@ -61,7 +75,7 @@ class Device:
         item.SoftwareVersions = self.version
         item.DeviceUID = self.uid
         item.ContributionDateTime = when.strftime("%Y%m%d%H%M%S.%f%z")
-        item.ContributionDescription = "Algorithm that computed the reported results"
+        item.ContributionDescription = self.contribution
         return item
 
 
@@ -74,15 +88,48 @@ def devices(result: StudyResult, installation_uid: str) -> tuple[Device, ...]:
 
 
 def _device(algorithm: Algorithm, result: StudyResult, installation_uid: str) -> Device:
-    parameters = dict(algorithm.parameters)
-    if algorithm.name == ENSEMBLE:
-        bundle = result.bundle
-        parameters |= {"bundle": f"{bundle.name} {bundle.version}", "bundle_digest": bundle.digest}
+    is_ensemble = algorithm.name == ENSEMBLE
+    parameters = algorithm.parameters | (_circumstances(result) if is_ensemble else {})
+    contribution = "Algorithm that computed the reported results"
     return Device(
         uid=device_uid(installation_uid, algorithm.name),
-        model=(PRODUCT if algorithm.name == ENSEMBLE else algorithm.name)[:_LO],
+        model=(PRODUCT if is_ensemble else algorithm.name)[:_LO],
         version=algorithm.version[:_LO],
-        parameters=tuple(f"{name}={value}" for name, value in parameters.items()),
+        parameters=tuple(f"{name}={value}" for name, value in parameters.items() if value),
+        contribution=(computed_by(result) if is_ensemble else contribution)[:_ST],
+    )
+
+
+def _circumstances(result: StudyResult) -> dict[str, str]:
+    """What the ensemble computed with; "" where there is no such thing, as CUDA on a processor."""
+    bundle, runtime = result.bundle, result.runtime
+    return {
+        "bundle": f"{bundle.name} {bundle.version}",
+        "bundle_digest": bundle.digest,
+        "calibration": bundle.calibration,
+        "device": runtime.device,
+        "device_name": runtime.device_name,
+        "precision": runtime.precision,
+        "torch_version": runtime.torch_version,
+        "cuda_version": runtime.cuda_version,
+        "driver_version": runtime.driver_version,
+    }
+
+
+def computed_by(result: StudyResult) -> str:
+    """What computed the answer, in a sentence."""
+    bundle, runtime = result.bundle, result.runtime
+    device = f"{runtime.device_name} ({runtime.device})" if runtime.device_name else runtime.device
+    libraries = {
+        "torch": runtime.torch_version,
+        "CUDA": runtime.cuda_version,
+        "driver": runtime.driver_version,
+    }
+    versions = ", ".join(f"{name} {version}" for name, version in libraries.items() if version)
+    return (
+        f"Computed by {PRODUCT} {runtime.software_version} with bundle {bundle.name} {bundle.version}"
+        f" (digest {bundle.digest}, calibration {bundle.calibration})"
+        f" on {device} in {runtime.precision}; {versions}."
     )
 
 

@@ -7,11 +7,12 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from training.pipeline import Pipeline, use_threads
 from training.recipe import Recipe
 
-_STAGES = ("encoder", "classifier", "unet", "bundle")
+_STAGES = ("encoder", "classifier", "unet", "bundle", "calibration")
 
 
 def main() -> int:
@@ -31,7 +32,9 @@ def main() -> int:
         "--stage",
         choices=_STAGES,
         default="bundle",
-        help="stop after one network; stages may run side by side",
+        help="encoder, classifier, unet: train one network only, they may run side by side;"
+        " calibration: measure anew what the probability of the bundle in --out means,"
+        " its networks and fusion staying as they are",
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -45,10 +48,16 @@ def main() -> int:
             pipeline.train_classifier()
         case "unet":
             pipeline.train_unet()
+        case "calibration":
+            _print(pipeline.calibrate(arguments.out))
         case _:
-            json.dump(pipeline.make_bundle(arguments.out), sys.stdout, indent=1)
-            sys.stdout.write("\n")
+            _print(pipeline.make_bundle(arguments.out))
     return 0
+
+
+def _print(report: dict[str, Any]) -> None:
+    json.dump(report, sys.stdout, indent=1)
+    sys.stdout.write("\n")
 
 
 if __name__ == "__main__":

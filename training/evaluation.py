@@ -1,4 +1,7 @@
-"""What the finished bundle is worth, on held-out cases and on whole acquisitions."""
+"""What the finished bundle is worth, on held-out cases and on whole acquisitions.
+
+Probabilities of the study are calibrated as the bundle calibrates them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.calibration import calibrated
 from inference.columns import score_columns
 from inference.encoder_input import encoder_input
 from inference.fusion import Fusion
@@ -18,14 +22,15 @@ from models.bundle import load_bundle
 from models.manifest import BundleManifest
 from phantom.cases import Case
 from phantom.render import acquisition_grid, render
+from training.calibration import inside
 from training.dataset import Thoraces
-from training.metrics import auroc, brier, calibration_error, confusion
+from training.metrics import auroc, confusion
 from training.scoring import Columns, abnormal, finding_probabilities, plane_names
 
 
 @dataclass(frozen=True)
 class CaseAnswer:
-    """What the bundle says about one case: fused probability and each finding's."""
+    """What the bundle says about one case: the study's calibrated probability and each finding's."""
 
     seed: int
     truth: tuple[str, ...]
@@ -42,7 +47,7 @@ def answers(
         CaseAnswer(
             case.seed,
             case.findings,
-            fusion.fuse(row).probability,
+            calibrated(fusion.fuse(row).probability, manifest.calibration),
             {name: float(values[index]) for name, values in findings.items()},
         )
         for index, (case, row) in enumerate(zip(cases, rows, strict=True))
@@ -52,18 +57,15 @@ def answers(
 def held_out_report(
     manifest: BundleManifest, fusion: Fusion, data: Thoraces, rows: list[Columns]
 ) -> dict[str, Any]:
-    """Discrimination, calibration and errors at the operating points, JSON types only."""
+    """Discrimination, and errors at the operating points, JSON types only."""
     said = answers(manifest, fusion, data.cases, rows)
     truth = abnormal(data)
     probabilities = np.array([answer.probability for answer in said])
     report: dict[str, Any] = {
         "cases": len(said),
         "abnormal": int(truth.sum()),
-        "pathology": _figures(truth, probabilities, fusion_point(manifest))
-        | {
-            "brier": round(brier(truth, probabilities), 4),
-            "calibration_error": round(calibration_error(truth, probabilities), 4),
-        },
+        "pathology": _figures(truth, probabilities, fusion_point(manifest)),
+        "indeterminate": _indeterminate(manifest, truth, probabilities),
         "findings": {},
         "members": {
             column: round(auroc(truth, [row[column] for row in rows]), 4)
@@ -87,7 +89,7 @@ def held_out_report(
 
 
 def fusion_point(manifest: BundleManifest) -> float:
-    """The operating point of the fused probability."""
+    """The operating point of the calibrated probability."""
     if manifest.fusion is None:
         raise ValueError("the bundle has no fusion")
     return manifest.fusion.operating_point
@@ -151,6 +153,24 @@ def _both_kinds(cases: tuple[Case, ...], count: int) -> tuple[Case, ...]:
     """The first cases, half of them normal."""
     normal = [case for case in cases if not case.findings][: count // 2]
     return (*normal, *[case for case in cases if case.findings][: count - len(normal)])
+
+
+def _indeterminate(
+    manifest: BundleManifest, truth: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.float64]
+) -> dict[str, int | float] | None:
+    """The band, how many cases lie in it, and how many of those outside are called wrongly."""
+    band = manifest.indeterminate
+    if band is None:
+        return None
+    within = inside(probabilities, band)
+    wrong = (probabilities >= fusion_point(manifest)) != truth
+    return {
+        "low": round(band.low, 4),
+        "high": round(band.high, 4),
+        "cases": int(within.sum()),
+        "abnormal": int((within & truth).sum()),
+        "wrong_outside": int((wrong & ~within).sum()),
+    }
 
 
 def _figures(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], point: float) -> dict[str, float]:

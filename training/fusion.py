@@ -1,7 +1,8 @@
 """The fusion model: LightGBM over the members' named scores of cases that no member was trained on.
 
-Few leaves, small steps and the logarithmic loss keep its answer a probability; the prevalence it learns is
-one in two. A member's probability that rises never lowers the fused one.
+Few leaves, small steps and the logarithmic loss keep its answer near a probability (`training.calibration`
+measures how near); the prevalence it learns is one in two. A member's probability that rises never lowers the
+fused one.
 """
 
 from __future__ import annotations
@@ -67,13 +68,6 @@ def train_fusion(
     )
     parameters = {**_PARAMETERS, "monotone_constraints": monotone, "seed": seed}
     return lightgbm.train(parameters, data, num_boost_round=_ROUNDS)
-
-
-def fused(
-    model: lightgbm.Booster, rows: Sequence[Mapping[str, float]], columns: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    """Probabilities (cases,)."""
-    return np.asarray(model.predict(table(rows, columns), num_threads=1), dtype=np.float64)
 
 
 def save_fusion(model: lightgbm.Booster, path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-FloatArray = npt.NDArray[np.floating]
+CALIBRATION_BINS = 10
 
 
 def auroc(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -85,24 +85,55 @@ def operating_point(
     It lies in the middle of the gap between two scores; where several are equally good, in the widest gap, so
     that a score moved by the arithmetic of another machine does not change its side.
     """
-    values = np.unique(np.asarray(scores, dtype=np.float64))
-    edges = np.concatenate([[0.0], values, [1.0]])
-    candidates = (edges[1:] + edges[:-1]) / 2
+    candidates = midpoints(scores)
     merits = [round(merit(confusion(truth, scores, point)), 9) for point in candidates]
-    best = max(zip(merits, np.diff(edges), candidates, strict=True))
+    best = max(zip(merits, np.diff(_edges(scores)), candidates, strict=True))
     return float(best[2])
+
+
+def midpoints(scores: npt.ArrayLike) -> list[float]:
+    """A threshold in the middle of every gap between two scores, 0 and 1 included as ends; ascending."""
+    edges = _edges(scores)
+    return [float(point) for point in (edges[1:] + edges[:-1]) / 2]
+
+
+def squared_errors(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Squared distance of probability and truth, (n,)."""
+    difference = np.asarray(probabilities, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
+    return np.square(difference)
 
 
 def brier(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
     """Mean squared distance of probability and truth (Brier, 1950); 0.25 is what saying 0.5 gives."""
-    difference = np.asarray(probabilities, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
-    return float(np.square(difference).mean())
+    return float(squared_errors(truth, probabilities).mean())
 
 
-def calibration_error(truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 5) -> float:
-    """Mean |share present - mean probability| over `bins` groups of equally many cases."""
+def difference_interval(differences: npt.ArrayLike, seed: int, draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of a mean of differences (n,), by drawing the cases anew (percentile bootstrap).
+
+    Efron and Tibshirani, "An introduction to the bootstrap", 1993.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    drawn = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def calibration_error(
+    truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = CALIBRATION_BINS
+) -> float:
+    """Expected calibration error: mean |share present - mean probability| over bins, weighed by their cases.
+
+    As Naeini, Cooper and Hauskrecht define it (AAAI 2015), with `bins` bins of equally many cases (Nguyen and
+    O'Connor, EMNLP 2015) in place of bins of equal width, most of which few cases would fall into.
+    """
     order = np.argsort(np.asarray(probabilities), kind="stable")
     groups = np.array_split(order, bins)
     present, said = np.asarray(truth, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     gaps = [abs(present[g].mean() - said[g].mean()) * len(g) for g in groups if len(g)]
     return float(sum(gaps) / len(order))
+
+
+def _edges(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """0, every score once in ascending order, 1."""
+    return np.concatenate([[0.0], np.unique(np.asarray(scores, dtype=np.float64)), [1.0]])

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from inference.fusion import Fusion
+from inference.self_test import record_self_test
 from models.bundle import Bundle, load_bundle, write_manifest
 from models.manifest import FindingSpec, FusionSpec
+from models.manifest_file import MODEL_CARD
 from models.slice_classifier import SliceClassifier
 from models.unet import UNet
 from phantom.cases import HELD_OUT_SEEDS, TRAINING_SEEDS, VALIDATION_SEEDS
+from phantom.self_test_volume import SELF_TEST_VOLUME, write_self_test_volume
+from training.calibration import FusedCases, calibrated_all, indeterminate_band, measured
 from training.dataset import InputGrid, Thoraces, drawn_cases, enriched_cases
 from training.diffusion import train_classifier, train_unet
 from training.encoder import EncoderRun
 from training.evaluation import evaluate
-from training.fusion import fused, fusion_columns, save_fusion, train_fusion
+from training.fusion import fusion_columns, save_fusion, train_fusion
 from training.heads import train_heads
 from training.joint_encoder import JointEncoder, new_encoder
 from training.metrics import f1_score, operating_point, youden_index
-from training.model_card import model_card
+from training.model_card import kept_history, model_card
 from training.patches import train_on_patches
 from training.prompts import tokenised
 from training.recipe import Recipe
 from training.scoring import Columns, abnormal, finding_probabilities, scored
 from training.slices import SlicePool
-from training.weights import FUSION, write_members_manifest, write_networks
+from training.weights import FUSION, VERSION, write_members_manifest, write_networks
 
 log = logging.getLogger(__name__)
 
 # The fusion learns from member scores of cases that no member has seen.
 _FUSION_START = TRAINING_SEEDS.start + len(TRAINING_SEEDS) // 2
+
+# The study's operating point until `calibrate` has measured where it lies.
+_UNDECIDED = 0.5
 
 
 class Pipeline:
@@ -69,6 +78,9 @@ class Pipeline:
         self.validation = Thoraces(
             work / "cases" / "validation", drawn_cases(_seeds(VALIDATION_SEEDS, cases.validation)), grid
         )
+        # Neither the members nor the fusion nor the findings' operating points come from these.
+        calibration = VALIDATION_SEEDS[cases.validation : cases.validation + cases.calibration]
+        self.calibration = Thoraces(work / "cases" / "calibration", drawn_cases(calibration), grid)
         self.held_out = Thoraces(
             work / "cases" / "held_out", drawn_cases(_seeds(HELD_OUT_SEEDS, cases.held_out)), grid
         )
@@ -101,7 +113,7 @@ class Pipeline:
         return train_unet(self.recipe, SlicePool(self.encoder_cases, self.recipe.unet.image_size), self.work)
 
     def make_bundle(self, out: Path) -> dict[str, Any]:
-        """Networks, fusion, operating points, evaluation and model card into `out`; returns the evaluation.
+        """Networks, fusion, findings' operating points, and what `calibrate` adds; returns the evaluation.
 
         The networks must have been trained: their checkpoints are taken up as they stand at their last step.
         """
@@ -109,32 +121,59 @@ class Pipeline:
         write_networks(out, self.train_encoder(), self.train_classifier(), self.train_unet())
         members = write_members_manifest(out, recipe)
         bundle = load_bundle(out)
-        rows = {
-            name: self._scored(bundle, name, data)
-            for name, data in (
-                ("fusion", self.fusion),
-                ("validation", self.validation),
-                ("held_out", self.held_out),
-            )
-        }
         columns = fusion_columns(recipe.labels)
-        model = train_fusion(rows["fusion"], abnormal(self.fusion), columns, recipe.seed)
-        save_fusion(model, out / FUSION)
-        point = operating_point(
-            abnormal(self.validation), fused(model, rows["validation"], columns), youden_index
-        )
+        rows = self._scored(bundle, "fusion", self.fusion)
+        save_fusion(train_fusion(rows, abnormal(self.fusion), columns, recipe.seed), out / FUSION)
+        rows = self._scored(bundle, "validation", self.validation)
+        findings = tuple(self._with_point(finding, rows) for finding in members.findings)
+        fusion = FusionSpec(FUSION, _UNDECIDED, columns)
+        write_manifest(out, replace(members, fallback=None, fusion=fusion, findings=findings))
+        (out / MODEL_CARD).unlink(missing_ok=True)
+        self.record_self_test(out)
+        return self.calibrate(out)
+
+    def record_self_test(self, out: Path) -> None:
+        """Add the synthetic volume and what the bundle in `out` says about it; `calibrate` changes neither."""
+        write_self_test_volume(out / SELF_TEST_VOLUME)
+        record_self_test(out, out / SELF_TEST_VOLUME)
+
+    def calibrate(self, out: Path) -> dict[str, Any]:
+        """What the study's probability means in the bundle in `out`; returns the evaluation.
+
+        Calibration, operating point and indeterminate band are measured anew, evaluation and model card are
+        written anew; networks, fusion and the findings' operating points stay as they are.
+        """
+        bundle = load_bundle(out)
+        spec, path = bundle.manifest.fusion, bundle.fusion_path
+        if spec is None or path is None:
+            raise ValueError(f"the bundle in {out} has no fusion, whose probability could be calibrated")
+        fusion = Fusion(path, spec)
+        fit = _fused(fusion, self.calibration, self._scored(bundle, "calibration", self.calibration))
+        rows = self._scored(bundle, "held_out", self.held_out)
+        unseen = _fused(fusion, self.held_out, rows)
+        cohort = f"synthetic thoraces, held out, {unseen.truth.sum()} of them abnormal"
+        calibration = measured(fit, unseen, cohort, self.recipe.seed)
+        probabilities = calibrated_all(fit.probabilities, calibration.shipped)
+        point = operating_point(fit.truth, probabilities, youden_index)
         manifest = write_manifest(
             out,
             replace(
-                members,
-                fallback=None,
-                fusion=FusionSpec(FUSION, point, columns),
-                findings=tuple(self._with_point(finding, rows["validation"]) for finding in members.findings),
+                bundle.manifest,
+                version=VERSION,
+                calibration=calibration.shipped,
+                fusion=replace(spec, operating_point=point),
+                indeterminate=indeterminate_band(fit.truth, probabilities, point),
             ),
         )
-        report = evaluate(out, self.held_out, rows["held_out"], recipe.cases.acquisitions)
+        report = evaluate(out, self.held_out, rows, self.recipe.cases.acquisitions)
+        report["calibration"] = asdict(calibration) | {
+            "platt": {"slope": calibration.platt.slope, "intercept": calibration.platt.intercept},
+            "shipped": calibration.shipped.method,
+        }
         (self.work / "evaluation.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-        (out / "README.md").write_text(model_card(manifest, recipe, report), encoding="utf-8")
+        card = out / MODEL_CARD
+        history = kept_history(card.read_text(encoding="utf-8")) if card.exists() else ""
+        card.write_text(model_card(manifest, self.recipe, report, calibration, history), encoding="utf-8")
         return report
 
     def _scored(self, bundle: Bundle, name: str, data: Thoraces) -> list[Columns]:
@@ -145,6 +184,11 @@ class Pipeline:
         present = [finding.name in case.findings for case in self.validation.cases]
         point = operating_point(present, finding_probabilities(rows, finding), f1_score)
         return replace(finding, operating_point=point)
+
+
+def _fused(fusion: Fusion, data: Thoraces, rows: list[Columns]) -> FusedCases:
+    """The fusion's own probabilities, before any calibration."""
+    return FusedCases(abnormal(data), np.array([fusion.fuse(row).probability for row in rows]))
 
 
 def _seeds(seeds: range, count: int) -> range:

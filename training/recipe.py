@@ -23,13 +23,17 @@ SEVERITY = {
 
 @dataclass(frozen=True)
 class Cases:
-    """How many cases each part sees; `acquisitions` of the held-out ones are also rendered whole."""
+    """How many cases each part sees; `acquisitions` of the held-out ones are also rendered whole.
+
+    `validation` sets the findings' operating points, `calibration` the meaning of the study's probability.
+    """
 
     encoder: int = 1200
     monitoring: int = 64
     fusion: int = 240
     validation: int = 160
-    held_out: int = 160
+    calibration: int = 320
+    held_out: int = 400
     acquisitions: int = 8
 
 
@@ -164,6 +168,7 @@ class Recipe:
                 monitoring=part(cases.monitoring, 24),
                 fusion=part(cases.fusion, 30),
                 validation=part(cases.validation, 24),
+                calibration=part(cases.calibration, 24),
                 held_out=part(cases.held_out, 24),
                 acquisitions=part(cases.acquisitions, 2),
             ),

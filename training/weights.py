@@ -32,7 +32,8 @@ from training.recipe import SEVERITY, Recipe
 TOWER, CTCLIP, SUPERVISED = "tower.safetensors", "ctclip.safetensors", "supervised.safetensors"
 CLASSIFIER, UNET, FUSION = "slice_classifier.safetensors", "unet.safetensors", "fusion.txt"
 
-_NAME, _VERSION, _LICENCE = "demo", "1.0.0", "Apache-2.0"
+VERSION = "1.1.0"
+_NAME, _LICENCE = "demo", "Apache-2.0"
 _INTENDED_USE = (
     "Demonstration and tests of the node on synthetic chest CT. Trained on synthetic thoraces only; not a "
     "medical device, not for diagnosis: what it says about a real patient means nothing."
@@ -61,7 +62,7 @@ def write_members_manifest(folder: Path, recipe: Recipe) -> BundleManifest:
     rule = recipe.reconstruction
     manifest = BundleManifest(
         name=_NAME,
-        version=_VERSION,
+        version=VERSION,
         demonstration=True,
         licence=_LICENCE,
         intended_use=_INTENDED_USE,

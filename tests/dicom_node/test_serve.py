@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from dicom_node.orthanc import Orthanc
 from dicom_node.settings import OrthancSettings
 from tests.dicom_node.conftest import eventually, next_free_port
 from tests.dicom_node.small_study import write_tiny_bundle
+from tests.dicom_node.tested_bundle import alter_expectation, change_a_byte, write_tested_bundle
 
 
 def processes_naming(text: str) -> list[int]:
@@ -121,3 +123,32 @@ def test_taken_port_is_said_before_anything_starts(
     assert time.monotonic() - started < 30
     assert not (running.data / "orthanc" / "storage").exists()
     assert not (running.data / "ledger.sqlite").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "worker"])
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (
+            alter_expectation,
+            "self_test_failed: in float32 this machine does not reproduce",
+        ),
+        (change_a_byte, "changed_file: supervised.safetensors"),
+    ],
+)
+def test_bundle_that_is_changed_or_not_computed_rightly_never_becomes_ready(
+    tmp_path: Path, command: str, harm: Callable[[Path], None], words: str
+) -> None:
+    running = Running(tmp_path, command)
+    folder = write_tested_bundle(tmp_path / "bundles")
+    harm(folder)
+    process = running.start()
+    url = f"http://127.0.0.1:{running.http}/ready"
+    while process.poll() is None:
+        assert not answers(url)
+        time.sleep(0.2)
+    output, errors = process.communicate()
+    assert process.returncode == 1
+    assert words in errors
+    assert "Traceback" not in errors
+    assert output == ""

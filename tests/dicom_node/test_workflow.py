@@ -98,15 +98,19 @@ def test_result_is_not_computed_again_when_a_later_step_fails(site: Site, tmp_pa
 
 
 def test_next_study_is_fetched_while_one_is_computed(site: Site, tmp_path: Path) -> None:
-    node = site.start()
+    # As many are with the analyser as are in work; that its networks read one at a time is its own affair.
+    node = site.start(worker=WorkerSettings(concurrency=2))
     site.analyser.gate.clear()
-    send(write_chest(tmp_path, "first"), site.archive)
-    send(write_chest(tmp_path, "second"), site.archive)
-    eventually(lambda: sum("fetch" in record.seconds for record in node.ledger.recent()) == 2)
-    eventually(lambda: {record.state for record in node.ledger.recent()} == {"analysing"})
-    assert len(site.analyser.calls) == 1
+    for name in ("first", "second", "third"):
+        send(write_chest(tmp_path, name), site.archive)
+    eventually(lambda: len(node.ledger.recent()) == 3)
+    eventually(lambda: len(site.analyser.calls) == 2)
+    in_work = [node.ledger.known(key) for key in site.analyser.calls]
+    assert all("fetch" in record.seconds for record in in_work)
+    assert node.ledger.backlog() == {"analysing": 2, "queued": 1}
     site.analyser.gate.set()
     eventually(lambda: {record.state for record in node.ledger.recent()} == {"reported"})
+    assert len(site.analyser.calls) == 3
 
 
 def test_images_that_change_before_they_are_fetched_are_analysed_under_their_own_key(

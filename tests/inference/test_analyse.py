@@ -1,22 +1,29 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from inference.analyse import DEMONSTRATION, Analyser
 from inference.details import details
 from inference.dicom_files import DicomFiles, files_below, read_headers
 from inference.errors import Refusal, RefusalCode
 from inference.fusion import FusionCode, FusionError
+from inference.members import Ensemble, Reading
 from inference.series import choose_series
 from inference.study_result import StudyResult
 from models.manifest import ConstantColumn, FallbackSpec, FindingSpec
+from models.slice_classifier import SliceClassifier
 from phantom.cases import HELD_OUT_SEEDS, Case
 from phantom.grid import centred_grid
 from phantom.render import acquisition_grid
@@ -234,3 +241,69 @@ def test_redrawn_weights_move_the_saliency(other_bundle: Path, bundle_folder: Pa
     first = nifti_result(bundle_folder, tmp_path)
     second = nifti_result(write_bundle(other_bundle, manifest(), seed=11), tmp_path)
     assert [item.best_slice for item in first.findings] != [item.best_slice for item in second.findings]
+
+
+def test_studies_are_prepared_while_the_networks_read_and_are_read_one_by_one(
+    analyser: Analyser, chest: DicomFiles
+) -> None:
+    choice = choose_series(chest.headers)
+    paths = chest.series(choice)
+    studies = [analyser.prepare(paths, choice) for _ in range(2)]
+    reading, go_on = threading.Event(), threading.Event()
+    inside: list[int] = []
+    most: list[int] = []
+    original = Ensemble.read
+
+    def slow(self: Ensemble, *arguments: Any, **named: Any) -> Reading:
+        inside.append(1)
+        most.append(len(inside))
+        reading.set()
+        assert go_on.wait(60)
+        try:
+            return original(self, *arguments, **named)
+        finally:
+            inside.pop()
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as threads:
+        patch.setattr(Ensemble, "read", slow)
+        answers = [threads.submit(analyser.answer, study) for study in studies]
+        assert reading.wait(60)
+        try:
+            third = analyser.prepare(paths, choice)  # returns although the networks are taken
+            assert not any(answer.done() for answer in answers)
+        finally:
+            go_on.set()
+        results = [answer.result().result for answer in answers]
+    assert most == [1, 1]
+    results.append(analyser.answer(third).result)
+    assert all(item.member_scores == results[0].member_scores for item in results)
+
+
+def test_a_measured_study_serves_as_warm_up(bundle_folder: Path, chest: DicomFiles) -> None:
+    analyser = Analyser(bundle_folder)
+    assert analyser.memory == ()
+    choice = choose_series(chest.headers)
+    analyser.answer(analyser.prepare(chest.series(choice), choice), measure=True)
+    measured = analyser.memory
+    assert {item.member for item in measured} == {"ctclip", "supervised", "diffusion"}
+    assert analyser.warm_up() is measured
+
+
+def test_steps_that_memory_forced_are_said_in_the_result(
+    other_bundle: Path, chest: DicomFiles, result: StudyResult
+) -> None:
+    analyser = Analyser(write_bundle(other_bundle, manifest()))
+    original = SliceClassifier.forward
+
+    def limited(self: SliceClassifier, x: Tensor, t: Tensor) -> Tensor:
+        if len(x) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return original(self, x, t)
+
+    choice = choose_series(chest.headers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SliceClassifier, "forward", limited)
+        short = analyser.analyse(chest.series(choice), choice)
+    assert any("8 at a time" in warning for warning in short.warnings)
+    assert short.probability == pytest.approx(result.probability, abs=1e-5)
+    assert not any("at a time" in warning for warning in result.warnings)

@@ -53,6 +53,8 @@ def test_the_original_names_the_highest_single_column(parity: Path) -> None:
                 if name not in expected["lightgbm_zeroed_by_reference"]}  # fmt: skip
     assert original_argmax(received) == "Atelectasis"
     assert original_argmax({}) is None
+    umbrella = received | {"ctclip_Pathological finding": 0.999, "ctclip_group_vascular_max": 1.0}
+    assert original_argmax(umbrella) == "Pathological finding"
 
 
 def test_the_deviation_is_the_population_one() -> None:

@@ -47,6 +47,26 @@ def test_a_missing_column_is_an_error_that_names_it(parity: Path) -> None:
     assert all(name in caught.value.message for name in ABSENT)
 
 
+def test_the_published_columns_are_refused_by_name_and_accepted_when_declared(parity: Path) -> None:
+    """Where no reconstruction runs, nine of the 128 columns come from nowhere."""
+    rule, columns = published(parity)
+    reconstruction = {
+        name: columns.pop(name) for name in rule.columns if name.startswith("diffusion_reconstruction_")
+    }
+    assert (len(rule.columns), len(ABSENT) + len(reconstruction)) == (128, 9)
+    model = parity / "features" / "lightgbm_random.txt"
+    with pytest.raises(FusionError) as caught:
+        Fusion(model, replace(rule, constant_columns={})).check(columns)
+    assert caught.value.code is FusionCode.MISSING_COLUMN
+    assert all(name in caught.value.message for name in (*ABSENT, *reconstruction))
+    assert "supervised_" not in caught.value.message
+    declared = CONSTANTS | {name: ConstantColumn(value, "off") for name, value in reconstruction.items()}
+    fusion = Fusion(model, replace(rule, constant_columns=declared))
+    assert fusion.fuse(columns).probability == pytest.approx(0.5527407259637231, abs=1e-12)
+    assert len(fusion.warnings) == 9
+    assert all(any(name in warning for warning in fusion.warnings) for name in declared)
+
+
 def test_a_declared_constant_is_used_and_told(tmp_path: Path) -> None:
     write_fusion(tmp_path / "fusion.txt", COLUMNS)
     values = dict.fromkeys(COLUMNS, 0.7)
@@ -56,6 +76,9 @@ def test_a_declared_constant_is_used_and_told(tmp_path: Path) -> None:
     plain = Fusion(tmp_path / "fusion.txt", spec(COLUMNS))
     assert fusion.fuse(without).probability == plain.fuse({**values, COLUMNS[0]: 0.1}).probability
     assert fusion.warnings == (f"The fusion column {COLUMNS[0]} is held at 0.1: never computed",)
+    assert fusion.fuse(values).probability == fusion.fuse(without).probability
+    needless = {**constant, "kolyan_mean": ConstantColumn(0.0, "not a column of this model")}
+    assert Fusion(tmp_path / "fusion.txt", spec(COLUMNS, needless)).warnings == fusion.warnings
 
 
 def test_the_order_of_the_bundle_must_be_that_of_the_model(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.encoder_input import slice_planes
-from inference.members import Ensemble, slice_noise
+from inference.encoder_input import slice_images, slice_planes
+from inference.members import Ensemble, Reading, slice_noise
+from inference.slice_member import SliceMember
 from inference.stages import Stages
 from models.bundle import load_bundle
 from models.manifest import DiffusionSpec
@@ -97,3 +98,84 @@ def test_reconstruction_that_is_off_gives_no_columns(tmp_path: Path) -> None:
     assert reading.anomaly is None
     assert all(name.startswith("classifier_") for name in reading.scores["diffusion"])
     assert not ensemble.reconstructs
+
+
+def flat(reading: Reading) -> dict[str, float]:
+    return {
+        f"{member} {name}": value
+        for member in reading.scores
+        for name, value in reading.scores[member].items()
+    }
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_scores_do_not_depend_on_how_many_slices_are_computed_at_a_time(
+    bundle_folder: Path, ensemble: Ensemble, batch: int
+) -> None:
+    expected = ensemble.read(volume(), SOURCES)
+    other = Ensemble(load_bundle(bundle_folder))
+    other.memory.slice_batch = batch
+    reading = other.read(volume(), SOURCES)
+    assert flat(reading) == pytest.approx(flat(expected), abs=1e-5)
+    assert reading.slice_probabilities == pytest.approx(expected.slice_probabilities, abs=1e-5)
+
+
+def test_a_slice_has_its_probability_in_whatever_company(ensemble: Ensemble) -> None:
+    bundle = ensemble.bundle
+    spec, classifier = bundle.manifest.members.diffusion, bundle.slice_classifier
+    assert spec is not None
+    assert classifier is not None
+    member = SliceMember(spec, classifier, None, ensemble.memory)
+    images = slice_images(volume(), spec.image_size)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        expected, mixed = member.probabilities(images), member.probabilities(images[order])
+    assert len(expected.unique()) > 10
+    torch.testing.assert_close(mixed, expected[order], atol=1e-5, rtol=0)
+
+
+def test_too_little_memory_costs_time_and_no_scores(bundle_folder: Path, ensemble: Ensemble) -> None:
+    expected = flat(ensemble.read(volume(), SOURCES))
+    bundle = load_bundle(bundle_folder)
+    sizes: list[int] = []
+
+    def limit(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        sizes.append(len(inputs[0]))
+        if sizes[-1] > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    assert bundle.slice_classifier is not None
+    bundle.slice_classifier.register_forward_pre_hook(limit)
+    short = Ensemble(bundle)
+    reading = short.read(volume(), SOURCES)
+    assert flat(reading) == pytest.approx(expected, abs=1e-5)
+    assert [sentence.count("at a time") for sentence in reading.warnings] == [1, 1]
+    assert sizes[:3] == [16, 8, 4]
+    sizes.clear()
+    later = short.read(volume(), SOURCES)
+    assert flat(later) == pytest.approx(expected, abs=1e-5)
+    assert later.warnings == ()
+    assert sizes[0] == 4
+
+
+def test_saliency_and_guidance_work_while_networks_change_places(
+    bundle_folder: Path, ensemble: Ensemble
+) -> None:
+    offloading = Ensemble(load_bundle(bundle_folder))
+    offloading.memory.offloading = True
+    reading = offloading.read(volume(), SOURCES)
+    assert flat(reading) == pytest.approx(flat(ensemble.read(volume(), SOURCES)), abs=1e-5)
+    tokens = reading.tokens["main"].clone().requires_grad_()
+    slope = torch.autograd.grad(offloading.logits("supervised")(tokens).sum(), tokens)[0]
+    assert slope.abs().max() > 0
+
+
+def test_an_encoder_without_memory_on_the_cpu_raises(bundle_folder: Path) -> None:
+    bundle = load_bundle(bundle_folder)
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    bundle.towers["main"].register_forward_pre_hook(full)
+    with pytest.raises(MemoryError):
+        Ensemble(bundle).read(volume(), SOURCES)

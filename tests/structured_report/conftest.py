@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from inference.study_result import StudyResult
+from inference.study_result import ProbabilityBand, StudyResult
 from structured_report import ReportContext
 from tests.structured_report.samples import ct_headers, study_result
 
@@ -35,6 +35,12 @@ def result(headers: list[Dataset]) -> StudyResult:
 def normal_result(result: StudyResult) -> StudyResult:
     findings = tuple(replace(finding, probability=0.05, present=False) for finding in result.findings)
     return replace(result, probability=0.04, decision=0, most_dangerous=None, findings=findings)
+
+
+@pytest.fixture
+def indeterminate_result(result: StudyResult) -> StudyResult:
+    band = ProbabilityBand(0.45, 0.55)
+    return replace(result, probability=0.52, verdict="indeterminate", indeterminate=band)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,25 @@ def study_result(headers: list[Dataset], *, frame_number: int | None = None) -> 
         analysed_at="2026-03-01T09:30:15.250000+00:00",
         seconds={"read": 1.0},
     )
+
+
+def result_of_many(headers: list[Dataset], names: Sequence[str]) -> StudyResult:
+    """A result of a big bundle: a finding for each name, every fifth present, the first an umbrella."""
+    base = study_result(headers)
+    findings = tuple(
+        Finding(
+            name,
+            probability=0.95 - 0.01 * index if index % 5 == 0 else 0.005 * index,
+            operating_point=0.45,
+            present=index % 5 == 0 and 0.95 - 0.01 * index >= 0.45,
+            severity=99 if index == 0 else index % 7,
+            member_scores={"ctclip": 0.5},
+            best_slice=base.key_slices[index % 2],
+            umbrella=index == 0,
+        )
+        for index, name in enumerate(names)
+    )
+    return replace(base, findings=findings, most_dangerous=names[5])
 
 
 def read_headers(folder: Path, limit: int | None = None) -> list[Dataset]:

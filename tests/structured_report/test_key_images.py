@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from inference.study_result import StudyResult
+from inference.study_result import ProbabilityBand, StudyResult
 from structured_report import KeySliceImages, ReportContext, SourceError, build_objects
 from structured_report.key_images import RING_LEGEND, KeySlice, slice_picture
 from structured_report.slice_drawing import SlicePicture
@@ -173,6 +173,22 @@ def test_a_probability_is_not_rounded_over_its_operating_point(
     drawn = picture(replace(normal_result, probability=0.49996), headers, 0)
     assert drawn.headlines[0].value == "49.996 %"
     assert "absent at operating point 50.0 %" in drawn.subtitle[0]
+
+
+@pytest.mark.parametrize("decision", [0, 1])
+def test_an_indeterminate_study_says_so_and_stands_out(
+    decision: int, normal_result: StudyResult, headers: list[Dataset]
+) -> None:
+    open_result = replace(
+        normal_result,
+        probability=0.52 if decision else 0.48,
+        decision=1 if decision else 0,
+        verdict="indeterminate",
+        indeterminate=ProbabilityBand(0.45, 0.55),
+    )
+    drawn = picture(open_result, headers, 0)
+    assert drawn.subtitle[0] == "Whole study: indeterminate, operating point 50.0 %"
+    assert drawn.headlines[0].emphasised
 
 
 def test_a_normal_study_shows_its_probability_and_no_ring(

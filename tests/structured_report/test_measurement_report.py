@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,9 +14,15 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from inference.study_result import Finding, StudyResult
+from inference.study_result import Calibration, Finding, StudyResult
 from structured_report import PredecessorDocument, ReportContext, ReportObject, build_objects
-from tests.structured_report.samples import ct_headers, key_slices, read_headers, study_result
+from tests.structured_report.samples import (
+    ct_headers,
+    key_slices,
+    read_headers,
+    result_of_many,
+    study_result,
+)
 
 Code = tuple[str, str]
 
@@ -26,6 +33,8 @@ WORDS = ("C0034375", "UMLS")
 FINDING, SITE, SIDE = ("121071", "DCM"), ("363698007", "SCT"), ("272741003", "SCT")
 PROBABILITY, PRESENCE, COMMENT = ("122157", "DCM"), ("705057003", "SCT"), ("121106", "DCM")
 PRESENT, ABSENT = ("52101004", "SCT"), ("272519000", "SCT")
+UNDETERMINED, INDETERMINATE = ("373068000", "SCT"), ("82334004", "SCT")
+VERDICT = ("verdict", "99DICOMNODE")
 TRACKING, TRACKING_UID = ("112039", "DCM"), ("112040", "DCM")
 NAME, VERSION, PARAMETER, MANUFACTURER = (
     ("111001", "DCM"),
@@ -98,7 +107,7 @@ GROUP_ROWS = [
     ("TID 4019 row 1", "HAS CONCEPT MOD", "TEXT", NAME, 1, 1, None),
     ("TID 4019 row 2", "HAS CONCEPT MOD", "TEXT", VERSION, 1, 1, None),
     ("TID 4019 row 2b", "HAS CONCEPT MOD", "TEXT", MANUFACTURER, 1, 1, None),
-    ("TID 4019 row 3", "HAS CONCEPT MOD", "TEXT", PARAMETER, 1, 9, None),
+    ("TID 4019 row 3", "HAS CONCEPT MOD", "TEXT", PARAMETER, 1, 12, None),
     ("TID 300 row 1", "CONTAINS", "NUM", PROBABILITY, 1, 1, None),
     ("TID 1501 row 10b", "CONTAINS", "IMAGE", SOURCE_OF_MEASUREMENT, 1, 1, None),
     ("TID 1501 row 11", "CONTAINS", "CODE", PRESENCE, 1, 1, {PRESENT, ABSENT}),
@@ -196,6 +205,26 @@ def test_the_study_names_its_most_dangerous_pathology(
     assert coded(children(normal, PRESENCE)[0].ConceptCodeSequence) == ABSENT
 
 
+def test_an_indeterminate_study_is_called_neither_present_nor_absent(
+    *,
+    report: Dataset,
+    indeterminate_result: StudyResult,
+    headers: list[Dataset],
+    context: ReportContext,
+    iod_errors: Callable[[bytes], list[str]],
+) -> None:
+    item = built(indeterminate_result, headers, context)
+    study = group_of(written(item), "Study")
+    assert [coded(one.ConceptCodeSequence) for one in children(study, PRESENCE)] == [UNDETERMINED]
+    (verdict,) = children(study, VERDICT)
+    assert (verdict.RelationshipType, coded(verdict.ConceptCodeSequence)) == ("CONTAINS", INDETERMINATE)
+    sentence = children(children(item.dataset, WORDS)[0], ("121077", "DCM"))[0].TextValue
+    assert "operating point 50.0 %: indeterminate (from 45.0 % to 55.0 %)" in sentence
+    assert "By the operating point alone: pathology present." in sentence
+    assert iod_errors(item.to_bytes()) == []
+    assert children(group_of(report, "Study"), VERDICT) == []
+
+
 def test_site_and_side(report: Dataset) -> None:
     (site,) = children(group_of(report, "Pleural effusion"), SITE)
     assert coded(site.ConceptCodeSequence) == ("3120008", "SCT")
@@ -266,9 +295,30 @@ def test_sentences_hold_notice_conclusion_weights_and_warnings(report: Dataset) 
     assert sentences[0].startswith("DEMONSTRATION - NOT FOR DIAGNOSIS")
     assert "Probability of pathology 96.2 %" in sentences[1]
     assert "Lung nodule (87.3 %), Pleural effusion (91.0 %)" in sentences[1]
+    assert "Findings below theirs: 2." in sentences[1]
     assert "Most dangerous pathology: Lung nodule." in sentences[1]
     assert "supervised_Lung nodule = 0.873 (+2.50)" in sentences[2]
     assert sentences[3] == "One missing slice was interpolated."
+    assert sentences[4].startswith("Computed by dicom-node 0.1.0 with bundle demo 1.0.0")
+    assert len(sentences) == 5
+
+
+def test_the_calibration_is_told_in_a_sentence(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    told = "The probability is calibrated by Platt scaling (measured on 200 cases)."
+    calibration = Calibration(0.9, "platt", 1.1, 0.1, "Studies", 200, 0.2, 0.1, 0.1, 0.05, told)
+    report = written(built(replace(result, calibration=calibration), headers, context))
+    assert told in [item.TextValue for item in children(report, WORDS)[0].ContentSequence]
+
+
+def test_every_warning_is_a_comment(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    warnings = tuple(f"The fusion column okhr_{number} is held at 0: no such network" for number in range(9))
+    report = written(built(replace(result, warnings=warnings), headers, context))
+    comments = [item.TextValue for item in children(children(report, WORDS)[0], COMMENT)]
+    assert set(warnings) <= set(comments)
 
 
 def test_only_a_demonstration_bundle_makes_a_demonstration_report(
@@ -367,6 +417,34 @@ def test_dsrdump_prints_probability_and_names(
         "Absent",
     ):
         assert expected in printed
+
+
+def test_seventy_findings_stay_in_order_valid_and_readable(
+    parity: Path, context: ReportContext, iod_errors: Callable[[bytes], list[str]], tmp_path: Path
+) -> None:
+    labels = json.loads((parity / "features" / "labels.json").read_text())
+    names = [*labels["ctclip_prompts_55"], *labels["supervised_labels_15"]]
+    headers = ct_headers(60)
+    result = result_of_many(headers, names)
+    content = built(result, headers, context).to_bytes()
+    assert iod_errors(content) == []
+    report = pydicom.dcmread(BytesIO(content))
+    _, *found = groups(report)[:71]
+    assert {children(group, TRACKING)[0].TextValue for group in found} == set(names)
+    presence = [coded(children(group, PRESENCE)[0].ConceptCodeSequence) for group in found]
+    present = sum(finding.present for finding in result.findings)
+    assert 5 < present < 20
+    assert presence == [PRESENT] * present + [ABSENT] * (70 - present)
+    severity = {finding.name: finding.severity for finding in result.findings}
+    ranks = [severity[children(group, TRACKING)[0].TextValue] for group in found[:present]]
+    assert ranks[:-1] == sorted(ranks[:-1], reverse=True)
+    assert (
+        children(found[present - 1], TRACKING)[0].TextValue == "Pathological finding"
+    )  # an umbrella is last
+    path = tmp_path / "report.dcm"
+    path.write_bytes(content)
+    done = subprocess.run(["dsrdump", "+Pl", "+U8", path], capture_output=True, check=True, timeout=60)
+    assert all(name in done.stdout.decode() for name in names)
 
 
 def test_highdicom_reads_the_groups(

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from inference.study_result import StudyResult
+from inference.study_result import Runtime, StudyResult
 from structured_report import ReportContext, ReportObject, build_objects
 from tests.structured_report.samples import key_slices
 
@@ -89,6 +89,55 @@ def test_device_uids_belong_to_the_installation_and_outlive_a_version(
     )
     assert uids(newer, context) == [item.DeviceUID for item in processing(objects[0].dataset)]
     assert not set(uids(result, replace(context, installation_uid="1.2.3"))) & set(uids(result, context))
+
+
+def test_what_computed_is_in_the_report_and_in_words_in_every_object(
+    headers: list[Dataset], result: StudyResult, context: ReportContext
+) -> None:
+    runtime = Runtime("0.1.0", "2.13.0", "cuda:0", "float16", "A card with a name", "13.0", "580.65.06")
+    computed = replace(
+        result,
+        runtime=runtime,
+        bundle=replace(result.bundle, calibration="platt 0123456789ab"),
+        algorithms=(),
+    )
+    objects = build_objects(computed, headers, key_slices(computed), context)
+    report = objects[0].dataset
+    measurements = next(
+        item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "126010"
+    )
+    study = measurements.ContentSequence[0]
+    parameters = {
+        item.TextValue
+        for item in study.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == "111002"
+    }
+    assert parameters == {
+        "operating_point=0.5",
+        "bundle=demo 1.0.0",
+        f"bundle_digest={'ab' * 32}",
+        "calibration=platt 0123456789ab",
+        "device=cuda:0",
+        "device_name=A card with a name",
+        "precision=float16",
+        "torch_version=2.13.0",
+        "cuda_version=13.0",
+        "driver_version=580.65.06",
+    }
+    told = (
+        f"Computed by dicom-node 0.1.0 with bundle demo 1.0.0 (digest {'ab' * 32},"
+        " calibration platt 0123456789ab) on A card with a name (cuda:0) in float16;"
+        " torch 2.13.0, CUDA 13.0, driver 580.65.06."
+    )
+    assert len(objects) == 3
+    for item in objects:
+        assert processing(item.dataset)[0].ContributionDescription == told
+    assert told in [item.get("TextValue") for item in report.ContentSequence[-1].ContentSequence]
+
+
+def test_a_processor_has_neither_cuda_nor_driver(objects: list[ReportObject]) -> None:
+    (told,) = {processing(item.dataset)[0].ContributionDescription for item in objects}
+    assert told.endswith("on cpu in float32; torch 2.13.0.")
 
 
 def test_a_result_that_names_no_ensemble_still_has_one(

@@ -64,7 +64,9 @@ def tiny_recipe() -> Recipe:
         unet=UNetConfig(
             image_size=16, model_channels=32, num_res_blocks=1, attention_resolutions=(), channel_mult=(1, 1)
         ),
-        cases=Cases(encoder=24, monitoring=12, fusion=24, validation=16, held_out=16, acquisitions=2),
+        cases=Cases(
+            encoder=24, monitoring=12, fusion=24, validation=16, calibration=16, held_out=16, acquisitions=2
+        ),
         encoder_training=EncoderTraining(
             steps=40,
             batch=6,

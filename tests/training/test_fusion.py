@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 
 from inference.fusion import Fusion
 from models.manifest import FusionSpec
-from training.fusion import fused, fusion_columns, save_fusion, train_fusion
+from training.fusion import fusion_columns, save_fusion, table, train_fusion
 from training.recipe import LABELS
 
 COLUMNS = fusion_columns(LABELS)
@@ -22,6 +23,10 @@ def made_up(count: int, seed: int = 0) -> tuple[list[dict[str, float]], np.ndarr
         for truth in abnormal
     ]
     return rows, abnormal
+
+
+def fused(model: lightgbm.Booster, rows: list[dict[str, float]], columns: tuple[str, ...]) -> np.ndarray:
+    return np.asarray(model.predict(table(rows, columns), num_threads=1))
 
 
 def test_the_same_scores_give_the_same_model() -> None:

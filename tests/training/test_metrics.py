@@ -9,7 +9,9 @@ from training.metrics import (
     brier,
     calibration_error,
     confusion,
+    difference_interval,
     f1_score,
+    midpoints,
     operating_point,
     youden_index,
 )
@@ -50,3 +52,20 @@ def test_calibration() -> None:
     assert brier([0, 1], [0.5, 0.5]) == 0.25
     assert calibration_error([0, 0, 1, 1], [0.0, 0.0, 1.0, 1.0], bins=2) == 0
     assert calibration_error([0, 0, 1, 1], [0.3, 0.3, 0.8, 0.8], bins=2) == pytest.approx(0.25)
+
+
+def test_bins_hold_equally_many_cases() -> None:
+    # Two bins of two: shares 0 and 1/2 against means 0.05 and 0.3, whatever the bins' widths.
+    assert calibration_error([0, 0, 0, 1], [0.0, 0.1, 0.2, 0.4], bins=2) == pytest.approx(0.125)
+
+
+def test_thresholds_lie_between_scores_and_beyond_them() -> None:
+    assert midpoints([0.6, 0.2, 0.2]) == pytest.approx([0.1, 0.4, 0.8])
+
+
+def test_an_interval_tells_a_change_from_noise() -> None:
+    low, high = difference_interval([-0.1] * 30 + [-0.2] * 30, seed=1)
+    assert -0.17 < low < -0.15 < high < -0.13
+    low, high = difference_interval([-0.1, 0.1] * 30, seed=1)
+    assert low < 0 < high
+    assert (low, high) == difference_interval([-0.1, 0.1] * 30, seed=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from training.dataset import InputGrid, encoder_volume
 from training.metrics import auroc
 from training.pipeline import Pipeline
 from training.recipe import LABELS, Recipe
+from training.weights import VERSION
 
 SHIPPED = PROJECT / "best_models" / "demo"
 
@@ -29,9 +31,41 @@ def test_from_nothing_to_a_bundle(tmp_path: Path, tiny_recipe: Recipe) -> None:
     assert bundle.manifest.fallback is None
     assert {finding.name for finding in bundle.manifest.findings} == set(LABELS)
     assert report["cases"] == tiny_recipe.cases.held_out
+    assert bundle.manifest.calibration.cohort_size == tiny_recipe.cases.held_out
     card = (out / "README.md").read_text()
     assert "not for diagnosis" in card
     assert f"AUROC {report['pathology']['auroc']:.3f}" in card
+
+    _calibrate_anew(tmp_path, tiny_recipe, out, report)
+
+
+def _calibrate_anew(tmp_path: Path, recipe: Recipe, out: Path, report: dict[str, Any]) -> None:
+    """The stage by itself: from the shipped files alone, which it leaves as they are."""
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    findings = load_bundle(out).manifest.findings
+    with (out / "README.md").open("a") as card:
+        card.write("\n## History\nSaid by a person.\n")
+    again = Pipeline(recipe, tmp_path / "elsewhere", workers=1).calibrate(out)
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert again == report
+    assert {name for name in before if before[name] != after[name]} == {"README.md"}
+    assert load_bundle(out).manifest.findings == findings
+    assert after["README.md"] == before["README.md"] + b"\n## History\nSaid by a person.\n"
+    assert not (tmp_path / "elsewhere" / "cases" / "fusion").exists()
+
+
+def test_no_two_parts_share_a_case(tmp_path: Path) -> None:
+    pipeline = Pipeline(Recipe(), tmp_path, workers=1)
+    parts = [
+        pipeline.encoder_cases,
+        pipeline.monitoring,
+        pipeline.fusion,
+        pipeline.validation,
+        pipeline.calibration,
+        pipeline.held_out,
+    ]
+    seeds = [case.seed for part in parts for case in part.cases]
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_the_shipped_bundle_is_whole_and_small() -> None:
@@ -46,6 +80,9 @@ def test_the_shipped_bundle_is_whole_and_small() -> None:
     assert manifest.members.diffusion.reconstruction is not None
     assert manifest.members.diffusion.reconstruction.enabled
     assert "not for diagnosis" in manifest.intended_use
+    assert manifest.version == VERSION
+    assert manifest.calibration.cohort_size == Recipe().cases.held_out
+    assert manifest.calibration.brier_before is not None
 
 
 def test_the_shipped_bundle_tells_normal_from_abnormal_on_held_out_seeds() -> None:
