@@ -79,6 +79,9 @@ def predict(
     ],
     bundle: Annotated[str | None, typer.Option(help="Name of a bundle, or its folder.")] = None,
     details: Annotated[bool, typer.Option(help="All scores, columns, series and seconds.")] = False,
+    study_uid: Annotated[
+        str | None, typer.Option(help="Study Instance UID of the one to read, where there are several.")
+    ] = None,
     settings: SettingsFile = None,
 ) -> None:
     """Read a study without any server and print the answer as JSON; exit code 1 where there is none."""
@@ -86,7 +89,7 @@ def predict(
     log.configure("ERROR")
     from dicom_node.cli_predict import predict_answer
 
-    answer, succeeded = predict_answer(paths, tree, bundle=bundle, details=details)
+    answer, succeeded = predict_answer(paths, tree, bundle=bundle, details=details, study_uid=study_uid)
     typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
     raise typer.Exit(0 if succeeded else 1)
 

@@ -155,9 +155,10 @@ def import_bundle(  # noqa: PLR0917 - each is an option, passed by name
 ) -> None:
     """Turn published checkpoints into a bundle.
 
-    At least one of --ctclip, --supervised and --slice-classifier is needed. Checkpoints are read without
-    running code from them. A missing tensor refuses the import by name; unexpected keys are listed and
-    dropped. The bundle appears when it is whole and has read its own test volume; a failed import leaves
+    At least one of --ctclip, --supervised and --slice-classifier is needed.
+    Checkpoints are read without running code from them. Missing tensors refuse
+    the import by name; unexpected keys are listed and dropped. The bundle appears
+    when it is whole and has read its own test volume; a failed import leaves
     nothing. See docs/bundles.md.
     """
     from bundle_import.assemble import import_bundle as run

@@ -20,7 +20,12 @@ from models.bundle import BundleError
 
 
 def predict_answer(
-    paths: Sequence[Path], settings: Settings, *, bundle: str | None, details: bool
+    paths: Sequence[Path],
+    settings: Settings,
+    *,
+    bundle: str | None,
+    details: bool,
+    study_uid: str | None = None,
 ) -> tuple[dict[str, Any], bool]:
     """The answer, and whether it is one of success; bar and demonstration's notice go to standard error."""
     started = time.perf_counter()
@@ -30,7 +35,8 @@ def predict_answer(
 
     try:
         with stage_progress() as progress:
-            result = predict_paths(paths, settings, find_bundle(settings, bundle), progress)
+            folder = find_bundle(settings, bundle)
+            result = predict_paths(paths, settings, folder, progress, study_uid=study_uid)
     except Refusal as refusal:
         series = getattr(refusal, "decisions", ()) if details else None
         return failure(refusal.code.value, refusal.sentence, remedy=refusal.remedy, series=series)

@@ -10,26 +10,22 @@ An upload's files live in its folder only; whoever made the folder removes it.
 from __future__ import annotations
 
 import shutil
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO, Literal
 
+from dicom_node.file_kinds import GZIP_MAGIC, archive_kind, looks_like_zip, why_no_zip
 from dicom_node.settings import HttpSettings
-from dicom_node.zip_extraction import ZIP_MAGIC, ZipLimits, extract_zip
+from dicom_node.sizes import size_in_words
+from dicom_node.zip_extraction import ZipLimits, extract_zip
 from inference.dicom_files import files_below
 from inference.errors import RefusalCode, UploadRefusal
 
 _CHUNK = 1 << 20
-_GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_HEADER_BYTES = 352
-_OTHER_ARCHIVES = {
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"Rar!\x1a\x07": "RAR",
-    b"\xfd7zXZ\x00": "xz",
-    _GZIP_MAGIC: "gzip",
-}
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,15 @@ class Upload:
 
     `folder` is removed by its maker when the answer is out. `kind` "dicom": `files` are candidates in the
     archive's order, some may be no DICOM. `kind` "nifti": one uncompressed NIfTI file. `name` is the volume's
-    name (file name without ending) for NIfTI, "" for DICOM.
+    name (file name without ending) for NIfTI, "" for DICOM. `study_uid` is the study asked for where there
+    may be several, None where there must be only one.
     """
 
     folder: Path
     kind: Literal["dicom", "nifti"]
     files: tuple[Path, ...]
     name: str
+    study_uid: str | None = None
 
 
 def receive_zip(archive: Path, http: HttpSettings, folder: Path) -> Upload:
@@ -55,9 +53,13 @@ def receive_zip(archive: Path, http: HttpSettings, folder: Path) -> Upload:
     UploadRefusal
         As `extract_zip`; `not_a_zip` for empty files and other kinds of archive, `not_dicom` without files.
     """
-    head = _head(archive)
-    if not head.startswith(b"PK"):
-        raise UploadRefusal(RefusalCode.NOT_A_ZIP, _not_a_zip_sentence(head))
+    if is_nifti(archive):
+        raise UploadRefusal(
+            RefusalCode.NOT_A_ZIP, "The file is a NIfTI volume and not a ZIP archive: send it as a volume."
+        )
+    foreign = why_no_zip(archive)
+    if foreign is not None:
+        raise UploadRefusal(RefusalCode.NOT_A_ZIP, foreign)
     files = extract_zip(archive, folder, zip_limits(http))
     if not files:
         raise UploadRefusal(RefusalCode.NOT_DICOM, "The archive holds no files.")
@@ -70,8 +72,10 @@ def receive_nifti(file: Path, filename: str, http: HttpSettings, folder: Path) -
     Raises
     ------
     UploadRefusal
-        `not_a_nifti` for what is none or is truncated, `too_large` beyond `max_member_bytes` inflated.
+        `not_a_nifti` for what is none or is truncated, `too_large` beyond `max_member_bytes` inflated,
+        `unpacking_too_slow` beyond `unpack_timeout_s`.
     """
+    deadline = time.monotonic() + http.unpack_timeout_s
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "volume.nii"
     with file.open("rb") as source, target.open("wb") as sink:
@@ -83,8 +87,12 @@ def receive_nifti(file: Path, filename: str, http: HttpSettings, folder: Path) -
                 )
             written += len(chunk)
             if written > http.max_member_bytes:
+                largest = size_in_words(http.max_member_bytes)
+                raise UploadRefusal(RefusalCode.TOO_LARGE, f"The volume is larger than {largest} unpacked.")
+            if time.monotonic() > deadline:
                 raise UploadRefusal(
-                    RefusalCode.TOO_LARGE, f"The volume unpacks to more than {http.max_member_bytes} bytes."
+                    RefusalCode.UNPACKING_TOO_SLOW,
+                    f"The volume could not be unpacked within {http.unpack_timeout_s:g} s.",
                 )
             sink.write(chunk)
     if written == 0:
@@ -95,7 +103,8 @@ def receive_nifti(file: Path, filename: str, http: HttpSettings, folder: Path) -
 def receive_paths(paths: Sequence[Path], http: HttpSettings, folder: Path) -> Upload:
     """What a person names on the command line: one folder, one ZIP, one NIfTI volume, or DICOM files.
 
-    Files of this machine are read where they lie; only archives are unpacked into `folder`.
+    Files of this machine are read where they lie; only archives are unpacked into `folder`. The content says
+    what a file is; where it is nothing that can be read, its name says what was meant.
 
     Raises
     ------
@@ -109,10 +118,11 @@ def receive_paths(paths: Sequence[Path], http: HttpSettings, folder: Path) -> Up
             raise FileNotFoundError(f"no such file or folder: {path}")
     if len(paths) == 1 and paths[0].is_file():
         only = paths[0]
-        if _head(only).startswith(ZIP_MAGIC):
-            return receive_zip(only, http, folder)
-        if is_nifti(only):
+        name = only.name.lower()
+        if is_nifti(only) or name.endswith((".nii", ".nii.gz")):
             return receive_nifti(only, only.name, http, folder)
+        if looks_like_zip(only) or archive_kind(only) is not None or name.endswith(".zip"):
+            return receive_zip(only, http, folder)
     files = tuple(file for path in paths for file in files_below(path))
     if not files:
         raise UploadRefusal(RefusalCode.NOT_DICOM, "There are no files here.")
@@ -126,6 +136,7 @@ def zip_limits(http: HttpSettings) -> ZipLimits:
         max_member_bytes=http.max_member_bytes,
         max_inflated_bytes=http.max_inflated_bytes,
         max_ratio=http.max_inflation_ratio,
+        timeout_s=http.unpack_timeout_s,
     )
 
 
@@ -153,24 +164,10 @@ def remove_upload(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(8)
-
-
-def _not_a_zip_sentence(head: bytes) -> str:
-    if not head:
-        return "The file is empty."
-    for magic, kind in _OTHER_ARCHIVES.items():
-        if head.startswith(magic):
-            return f"The file is a {kind} archive, which is not supported."
-    return "The file is not a ZIP archive."
-
-
 def _nifti_chunks(source: BinaryIO) -> Iterator[bytes]:
     """The volume's bytes, inflated if they are gzipped, never more than a chunk at once."""
     chunk = source.read(_CHUNK)
-    if not chunk.startswith(_GZIP_MAGIC):
+    if not chunk.startswith(GZIP_MAGIC):
         while chunk:
             yield chunk
             chunk = source.read(_CHUNK)

@@ -6,30 +6,24 @@ honest tool packs; sizes are those that really came out. A ZIP inside the ZIP is
 
 from __future__ import annotations
 
-import io
-import stat
-import struct
-import zipfile
-import zlib
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
+from dicom_node.file_kinds import ZIP_MAGIC
+from dicom_node.sizes import size_in_words
+from dicom_node.zip_directory import read_directory
+from dicom_node.zip_member import ZipMember
 from inference.errors import RefusalCode, UploadRefusal
 
-ZIP_MAGIC = b"PK\x03\x04"
-_CHUNK = 1 << 20
 _DIRECTORY_BYTES_PER_MEMBER = 1024
 _RATIO_FREE_BYTES = 64 << 20
-_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_ENCRYPTED = 0x1
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    UnicodeDecodeError,
-)
+_THREADS = 2
+_PACKAGES = ("META-INF/", "mimetype", "[Content_Types].xml", "_rels/", "docProps/", "AndroidManifest.xml")
+"""First members of ZIPs that are programs or documents (JAR, APK, Office), as they lie on a patient's CD."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +32,27 @@ class ZipLimits:
 
     `max_members` files; `max_member_bytes` for one file and `max_inflated_bytes` for all, as they come out;
     `max_ratio` is inflated bytes over the archive's own bytes, looked at beyond the first 64 MiB (an empty
-    slice deflates a thousandfold, a study does not).
+    slice deflates a thousandfold, a study does not); `timeout_s` is for all of the unpacking.
     """
 
     max_members: int
     max_member_bytes: int
     max_inflated_bytes: int
     max_ratio: float
+    timeout_s: float
 
 
 def extract_zip(archive: Path, folder: Path, limits: ZipLimits) -> tuple[Path, ...]:
-    """Write the members of `archive` to `folder` as `000001`, `000002`, ... and return them in that order.
+    """Write the members of `archive` to `folder` as `000001`, `000002`, ... and return them in its own order.
+
+    The members of a ZIP in the ZIP stand where that one stood. After a refusal, files are left in `folder`.
 
     Raises
     ------
     UploadRefusal
         `not_a_zip` for what cannot be read as one, `unsafe_archive` for links, devices, escaping paths,
-        encryption, bombs and deeper nesting, `too_large` for more members or bytes than allowed.
+        encryption, bombs and deeper nesting, `too_large` for more members or bytes than allowed,
+        `unpacking_too_slow` for more time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     extraction = _Extraction(folder, limits, archive.stat().st_size)
@@ -70,37 +68,46 @@ class _Extraction:
         self._folder = folder
         self._limits = limits
         self._archive_bytes = archive_bytes
+        self._deadline = time.monotonic() + limits.timeout_s
         self._members = 0
         self._inflated_bytes = 0
+        self._counting = threading.Lock()
 
     def read(self, archive: Path, *, nested: bool) -> None:
         directory_bytes = max(1 << 20, self._limits.max_members * _DIRECTORY_BYTES_PER_MEMBER)
-        try:
-            with archive.open("rb") as raw, zipfile.ZipFile(_BoundedReader(raw, directory_bytes)) as opened:
-                members = [member for member in opened.infolist() if not member.filename.endswith("/")]
-                for member in members:
-                    _refuse_unsafe(member)
-                for member in members:
-                    self._extract(opened, member, nested=nested)
-        except _UNREADABLE as error:
-            raise UploadRefusal(RefusalCode.NOT_A_ZIP, "The file is not a complete ZIP archive.") from error
+        with archive.open("rb", buffering=0) as opened:
+            members = [item for item in read_directory(opened, directory_bytes) if not item.is_folder]
+        for member in members:
+            member.refuse_unsafe()
+        targets = self._targets(len(members))
+        with ThreadPoolExecutor(_THREADS) as threads:  # zlib and the disk let go of the interpreter
+            list(threads.map(self._write, itertools.repeat(archive), members, targets))
+        for member, target in zip(members, targets, strict=True):
+            self._take(member, target, nested=nested)
 
-    def _extract(self, opened: zipfile.ZipFile, member: zipfile.ZipInfo, *, nested: bool) -> None:
-        self._members += 1
+    def _targets(self, count: int) -> list[Path]:
+        first = self._members + 1
+        self._members += count
         if self._members > self._limits.max_members:
             raise UploadRefusal(
                 RefusalCode.TOO_LARGE, f"The archive holds more than {self._limits.max_members} files."
             )
-        target = self._folder / f"{self._members:06d}"
-        with opened.open(member) as source, target.open("xb") as sink:
+        return [self._folder / f"{number:06d}" for number in range(first, first + count)]
+
+    def _write(self, archive: Path, member: ZipMember, target: Path) -> None:
+        with archive.open("rb", buffering=0) as opened, target.open("xb", buffering=0) as sink:
+            self._count(0, 0)
             size = 0
-            while chunk := source.read(_CHUNK):
+            for chunk in member.chunks(opened):
                 size += len(chunk)
                 self._count(len(chunk), size)
                 sink.write(chunk)
-        if _is_directory_file(member.filename):
+
+    def _take(self, member: ZipMember, target: Path, *, nested: bool) -> None:
+        """Keep a file, open it if it is a ZIP, or drop it if it is no image."""
+        if member.is_file_set_directory or _is_package(target):
             target.unlink()
-        elif _starts_with(target, ZIP_MAGIC):
+        elif _head(target, len(ZIP_MAGIC)) == ZIP_MAGIC:
             if nested:
                 raise UploadRefusal(
                     RefusalCode.UNSAFE_ARCHIVE, "The archive is nested more than one level deep."
@@ -111,75 +118,37 @@ class _Extraction:
             self.files.append(target)
 
     def _count(self, chunk_bytes: int, member_bytes: int) -> None:
-        self._inflated_bytes += chunk_bytes
-        if member_bytes > self._limits.max_member_bytes:
-            raise UploadRefusal(
-                RefusalCode.TOO_LARGE, f"A file of the archive is over {self._limits.max_member_bytes} bytes."
-            )
-        if self._inflated_bytes > self._limits.max_inflated_bytes:
+        with self._counting:
+            self._inflated_bytes += chunk_bytes
+        limits = self._limits
+        if member_bytes > limits.max_member_bytes:
             raise UploadRefusal(
                 RefusalCode.TOO_LARGE,
-                f"The archive unpacks to more than {self._limits.max_inflated_bytes} bytes.",
+                f"A file of the archive is larger than {size_in_words(limits.max_member_bytes)}.",
             )
-        if self._inflated_bytes > max(_RATIO_FREE_BYTES, self._limits.max_ratio * self._archive_bytes):
+        if self._inflated_bytes > limits.max_inflated_bytes:
+            raise UploadRefusal(
+                RefusalCode.TOO_LARGE,
+                f"The archive unpacks to more than {size_in_words(limits.max_inflated_bytes)}.",
+            )
+        if self._inflated_bytes > max(_RATIO_FREE_BYTES, limits.max_ratio * self._archive_bytes):
             raise UploadRefusal(
                 RefusalCode.UNSAFE_ARCHIVE,
-                f"The archive unpacks to more than {self._limits.max_ratio:g} times its own size.",
+                f"The archive unpacks to more than {limits.max_ratio:g} times its own size.",
+            )
+        if time.monotonic() > self._deadline:
+            raise UploadRefusal(
+                RefusalCode.UNPACKING_TOO_SLOW,
+                f"The archive could not be unpacked within {limits.timeout_s:g} s.",
             )
 
 
-class _BoundedReader(io.BufferedIOBase):
-    """A file whose single reads are bounded.
-
-    `zipfile` reads the whole central directory at once, and its size is the archive's own claim.
-    """
-
-    def __init__(self, raw: io.BufferedReader, max_read_bytes: int) -> None:
-        self._raw = raw
-        self._max_read_bytes = max_read_bytes
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:
-            size = self._max_read_bytes + 1
-        data = self._raw.read(min(size, self._max_read_bytes + 1))
-        if len(data) > self._max_read_bytes:
-            raise UploadRefusal(RefusalCode.TOO_LARGE, "The archive lists too many files.")
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        if whence == io.SEEK_SET and offset < 0:
-            raise zipfile.BadZipFile("an offset before the start")
-        return self._raw.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._raw.tell()
-
-    def seekable(self) -> bool:
-        return True
+def _is_package(file: Path) -> bool:
+    """Whether a file is a ZIP by form and no archive of images; its first member (APPNOTE 4.3.7) says so."""
+    head = _head(file, 64)
+    return head.startswith(ZIP_MAGIC) and head[30:].startswith(tuple(map(str.encode, _PACKAGES)))
 
 
-def _refuse_unsafe(member: zipfile.ZipInfo) -> None:
-    name = member.orig_filename
-    windows = PureWindowsPath(name)
-    parts = {*PurePosixPath(name).parts, *windows.parts}
-    if "\0" in name or name.startswith(("/", "\\")) or windows.drive or ".." in parts:
-        raise UploadRefusal(RefusalCode.UNSAFE_ARCHIVE, "A path in the archive leads out of it.")
-    mode = member.external_attr >> 16
-    if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        raise UploadRefusal(RefusalCode.UNSAFE_ARCHIVE, "The archive holds a link or a device.")
-    if member.flag_bits & _ENCRYPTED:
-        raise UploadRefusal(RefusalCode.UNSAFE_ARCHIVE, "The archive is encrypted.")
-    if member.compress_type not in _METHODS:
-        raise UploadRefusal(
-            RefusalCode.UNSAFE_ARCHIVE, "The archive is compressed by another method than deflate."
-        )
-
-
-def _is_directory_file(name: str) -> bool:
-    """PS3.10 section 8.6: a File-set's directory is named DICOMDIR; it lists images without being one."""
-    return PureWindowsPath(name).name.upper() == "DICOMDIR"
-
-
-def _starts_with(file: Path, magic: bytes) -> bool:
+def _head(file: Path, size: int) -> bytes:
     with file.open("rb") as stream:
-        return stream.read(len(magic)) == magic
+        return stream.read(size)

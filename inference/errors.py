@@ -38,6 +38,8 @@ class RefusalCode(StrEnum):
     UNSAFE_ARCHIVE = "unsafe_archive"
     MIXED_PATIENTS = "mixed_patients"
     MIXED_STUDIES = "mixed_studies"
+    STUDY_NOT_FOUND = "study_not_found"
+    UNPACKING_TOO_SLOW = "unpacking_too_slow"
 
 
 REMEDIES: dict[RefusalCode, str] = {
@@ -51,12 +53,14 @@ REMEDIES: dict[RefusalCode, str] = {
     RefusalCode.LUNGS_TRUNCATED: "Send a series that covers both lungs from apex to base.",
     RefusalCode.UNREADABLE_PIXELS: "Send the series again, uncompressed or in a lossless transfer syntax.",
     RefusalCode.NOT_DICOM: "Send DICOM CT images.",
-    RefusalCode.NOT_A_ZIP: "Send a ZIP archive of the DICOM files as the field 'file'.",
-    RefusalCode.NOT_A_NIFTI: "Send a NIfTI volume (.nii or .nii.gz) as the field 'file'.",
+    RefusalCode.NOT_A_ZIP: "Pack the DICOM files as a plain ZIP; over HTTP, send it as the field 'file'.",
+    RefusalCode.NOT_A_NIFTI: "Send a NIfTI volume (.nii or .nii.gz); over HTTP, as the field 'file'.",
     RefusalCode.TOO_LARGE: "Send one study at a time, or ask the administrator to raise the limit.",
     RefusalCode.UNSAFE_ARCHIVE: "Pack the files anew as a plain, unencrypted ZIP.",
-    RefusalCode.MIXED_PATIENTS: "Send the studies of one patient at a time.",
-    RefusalCode.MIXED_STUDIES: "Send one study at a time.",
+    RefusalCode.MIXED_PATIENTS: "Send one study at a time, or ask for one by its Study Instance UID.",
+    RefusalCode.MIXED_STUDIES: "Send one study at a time, or ask for one by its Study Instance UID.",
+    RefusalCode.STUDY_NOT_FOUND: "Check the Study Instance UID, or send that study alone and ask for none.",
+    RefusalCode.UNPACKING_TOO_SLOW: "Send one study at a time, or ask the administrator to raise the limit.",
 }
 
 

@@ -1,8 +1,8 @@
 """Where a score comes from, in the geometry of the CT.
 
-For the labelling members gradient times token at the quantised tokens (Simonyan et al., 2013; Shrikumar et al.,
-2017), for the diffusion member the anomaly map. The tokens enter an image head by their mean over planes, so
-one backward pass through projection and norm is all it takes; the encoder is not differentiated
+For the labelling members gradient times token at the quantised tokens (Simonyan et al., 2013; Shrikumar et
+al., 2017), for the diffusion member the anomaly map. The tokens enter an image head by their mean over
+planes, so one backward pass through projection and norm is all it takes; the encoder is not differentiated
 (straight-through at the quantiser).
 """
 

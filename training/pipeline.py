@@ -133,7 +133,7 @@ class Pipeline:
         return self.calibrate(out)
 
     def record_self_test(self, out: Path) -> None:
-        """Add the synthetic volume and what the bundle in `out` says about it; `calibrate` changes neither."""
+        """Add the synthetic volume and what the bundle in `out` says of it; `calibrate` changes neither."""
         write_self_test_volume(out / SELF_TEST_VOLUME)
         record_self_test(out, out / SELF_TEST_VOLUME)
 

@@ -7,10 +7,12 @@ import io
 import uuid
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from dicom_node.answer import failure_answer, notice, success_answer
@@ -42,6 +44,9 @@ _FORM = {
 }
 _SHORTEST_POLL_S, _LONGEST_POLL_S = 0.05, 0.5
 
+StudyUID = Annotated[
+    str | None, Query(pattern=r"^[0-9.]{1,64}$", description="Study Instance UID of the study to analyse")
+]
 Unpack = Callable[[Path, str, HttpSettings, Path], Upload]
 
 
@@ -50,13 +55,20 @@ def predict_router(node: Node) -> APIRouter:
     router = APIRouter(tags=["predict"])
 
     @router.post("/predict", openapi_extra=_FORM)
-    async def predict(request: Request, details: bool = False, archive: bool = False) -> Response:
+    async def predict(
+        request: Request, details: bool = False, archive: bool = False, study_uid: StudyUID = None
+    ) -> Response:
         """Analyse a ZIP of DICOM files; with `Accept: application/zip`, the DICOM objects come back.
 
-        The upload is put into the archive only with `archive=true`.
+        The upload is put into the archive only with `archive=true`. Of several studies in it, `study_uid`
+        names the one to analyse; without it they are refused.
         """
         purpose: Purpose = "archive" if archive else "objects" if _wants_zip(request) else "answer"
-        key = await _submit(request, node, _unpack_zip, RefusalCode.NOT_A_ZIP, purpose)
+        unpack = partial(_unpack_zip, study_uid)
+        try:
+            key = await _submit(request, node, unpack, RefusalCode.NOT_A_ZIP, purpose)
+        except UploadRefusal as refusal:
+            return _unreadable(request, refusal, details)
         try:
             return await _answer(request, node, key, details)
         finally:
@@ -66,7 +78,10 @@ def predict_router(node: Node) -> APIRouter:
     @router.post("/predict_nifti", openapi_extra=_FORM)
     async def predict_nifti(request: Request, details: bool = False) -> Response:
         """Analyse a NIfTI volume (`.nii`, `.nii.gz`); there is nothing to make DICOM objects of."""
-        key = await _submit(request, node, receive_nifti, RefusalCode.NOT_A_NIFTI, "answer")
+        try:
+            key = await _submit(request, node, receive_nifti, RefusalCode.NOT_A_NIFTI, "answer")
+        except UploadRefusal as refusal:
+            return _unreadable(request, refusal, details)
         return await _answer(request, node, key, details)
 
     return router
@@ -85,13 +100,21 @@ async def _submit(
     try:
         received = folder / "received"
         filename = await _receive(request, received, http, wrong_kind)
-        upload = await asyncio.to_thread(unpack, received, filename, http, folder / "files")
-        received.unlink()
-        upload = Upload(folder=folder, kind=upload.kind, files=upload.files, name=upload.name)
-        return await asyncio.to_thread(node.submit_upload, upload, purpose)
-    except BaseException:  # a caller who goes away cancels us, and leaves nothing behind either
+    except BaseException:  # a caller who goes away leaves nothing behind either
         remove_upload(folder)
         raise
+
+    def take_in() -> str:
+        # In one thread, which goes on where the request is cancelled, and removes what it wrote itself.
+        try:
+            upload = unpack(received, filename, http, folder / "files")
+            received.unlink()
+            return node.submit_upload(replace(upload, folder=folder), purpose)
+        except BaseException:
+            remove_upload(folder)
+            raise
+
+    return await asyncio.to_thread(take_in)
 
 
 async def _answer(request: Request, node: Node, key: str, details: bool) -> Response:
@@ -127,8 +150,22 @@ async def _ended(node: Node, key: str, timeout_s: float) -> WorkRecord:
         pause = min(_LONGEST_POLL_S, pause * 1.5)
 
 
-def _unpack_zip(received: Path, _filename: str, http: HttpSettings, folder: Path) -> Upload:
-    return receive_zip(received, http, folder)
+def _unpack_zip(
+    study_uid: str | None, received: Path, _filename: str, http: HttpSettings, folder: Path
+) -> Upload:
+    return replace(receive_zip(received, http, folder), study_uid=study_uid)
+
+
+def _unreadable(request: Request, refusal: UploadRefusal, details: bool) -> JSONResponse:
+    """The answer about an upload that never became work."""
+    answer = failure_answer(
+        refusal.code.value,
+        refusal.sentence,
+        seconds_since_arrival(request.scope),
+        remedy=refusal.remedy,
+        series=() if details else None,
+    )
+    return JSONResponse(answer, status_code=status_of_refusal(refusal.code))
 
 
 def _respond(request: Request, node: Node, record: WorkRecord, details: bool) -> Response:

@@ -13,6 +13,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from dicom_node.sizes import size_in_words
 from inference.errors import RefusalCode, UploadRefusal
 
 _BUFFER_BYTES = 1 << 20
@@ -110,7 +111,7 @@ def _declared_bytes(request: Request) -> int:
 
 
 def _too_large(limit_bytes: int) -> UploadRefusal:
-    return UploadRefusal(RefusalCode.TOO_LARGE, f"The upload is over {limit_bytes} bytes.")
+    return UploadRefusal(RefusalCode.TOO_LARGE, f"The upload is larger than {size_in_words(limit_bytes)}.")
 
 
 def _missing(code: RefusalCode) -> UploadRefusal:

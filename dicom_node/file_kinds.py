@@ -1,0 +1,64 @@
+"""What a file that is no ZIP is instead, told by its first bytes, and what its sender can do about it.
+
+File names are not looked at: they are a stranger's, and often hold a patient's name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ZIP_MAGIC = b"PK\x03\x04"
+EMPTY_ZIP_MAGIC = b"PK\x05\x06"
+SPLIT_ZIP_MAGIC = b"PK\x07\x08"
+GZIP_MAGIC = b"\x1f\x8b"
+
+_HEAD_BYTES = 0x8001 + 5  # as far as an ISO image's own magic
+_ARCHIVES = (
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!\x1a\x07", "a RAR archive"),
+    (257, b"ustar", "a tar archive"),
+    (0, GZIP_MAGIC, "a gzip archive (.gz, .tgz)"),
+    (0, b"BZh", "a bzip2 archive"),
+    (0, b"\xfd7zXZ\x00", "an xz archive"),
+    (0, b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (0, b"MSCF", "a cabinet archive"),
+    (0x8001, b"CD001", "an image of a CD (ISO)"),
+)
+"""Where the magic is, the magic, the name."""
+_UNPACK = "which is not supported: unpack it, and pack the DICOM files as a ZIP."
+
+
+def archive_kind(file: Path) -> str | None:
+    """Name of the kind of archive that a file is, "a RAR archive"; None for a ZIP or no archive at all."""
+    return _archive_kind(_head(file))
+
+
+def looks_like_zip(file: Path) -> bool:
+    """Whether a file begins as a ZIP does: with a member, with the end of an empty one, or as a split one."""
+    return _head(file).startswith((ZIP_MAGIC, EMPTY_ZIP_MAGIC, SPLIT_ZIP_MAGIC))
+
+
+def why_no_zip(file: Path) -> str | None:
+    """A sentence about a file that was sent for a ZIP and is known to be another thing; None about others."""
+    head = _head(file)
+    kind = _archive_kind(head)
+    if not head:
+        return "The file is empty."
+    if kind is not None:
+        return f"The file is {kind}, {_UNPACK}"
+    if head.startswith(b"MZ"):
+        return f"The file is a program (perhaps a self-extracting archive), {_UNPACK}"
+    if head[128:132] == b"DICM":
+        return "The file is one DICOM image and not a ZIP archive: pack all images of the study as a ZIP."
+    return None
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(_HEAD_BYTES)
+
+
+def _archive_kind(head: bytes) -> str | None:
+    if head.startswith(b"PK") or head[128:132] == b"DICM":
+        return None
+    return next((name for place, magic, name in _ARCHIVES if head.startswith(magic, place)), None)
