@@ -23,7 +23,7 @@ from inference.memory_use import peak_bytes, reset_peak
 from inference.series import choose_series
 from models.precision import Precision
 
-# The original ensemble on two cores with full-size networks, as the reference data that came with it state.
+# The original ensemble on two cores of another machine, as the reference data that came with it state.
 ORIGINAL_S = 840.0
 WHOLE = "ZIP to JSON"
 

@@ -13,6 +13,7 @@ import torch
 from bench.card import ENSEMBLE, IMAGE_PASS, RECONSTRUCTION, CardFigures, Effort, measure_card
 from bench.machine import matmul_peak
 from bench.stopwatch import time_work
+from models.dense import dense
 from tests.bench.conftest import SMALL_PRODUCTS
 from tests.conftest import PROJECT
 
@@ -41,6 +42,18 @@ def test_the_first_run_does_not_count() -> None:
 
 def test_a_matrix_product_has_a_speed() -> None:
     assert matmul_peak(torch.float32, torch.device("cpu"), SMALL_PRODUCTS) > 1e6
+
+
+def test_the_networks_own_way_to_multiply_is_among_those_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.dtype] = []
+
+    def counting(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        asked.append(x.dtype)
+        return dense(x, weight)
+
+    monkeypatch.setattr("bench.machine.dense", counting)
+    matmul_peak(torch.float32, torch.device("cpu"), SMALL_PRODUCTS)
+    assert set(asked) == {torch.float32}
 
 
 def test_without_a_card_the_command_says_so_and_measures_nothing(tmp_path: Path) -> None:
