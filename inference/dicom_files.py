@@ -98,7 +98,8 @@ def one_study(headers: Sequence[InstanceHeader], study_uid: str | None = None) -
     Raises
     ------
     UploadRefusal
-        `mixed_patients` or `mixed_studies` if there are several and none is asked for.
+        `mixed_patients` or `mixed_studies` if there are several and none is asked for, `study_not_found` if
+        the one asked for is not among them.
     """
     wanted = tuple(header for header in headers if study_uid in {None, header.study_uid})
     patients = {header.patient for header in wanted if header.patient}
@@ -108,5 +109,5 @@ def one_study(headers: Sequence[InstanceHeader], study_uid: str | None = None) -
     if len(studies) > 1:
         raise UploadRefusal(RefusalCode.MIXED_STUDIES, f"The files belong to {len(studies)} studies.")
     if not wanted:
-        raise UploadRefusal(RefusalCode.NOT_DICOM, "The study asked for is not among the files.")
+        raise UploadRefusal(RefusalCode.STUDY_NOT_FOUND, "The study asked for is not among the files.")
     return wanted

@@ -18,6 +18,7 @@ import nibabel
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.fileset import FileSet
 
 from dicom_node.node import Node
 from dicom_node.settings import HttpSettings, OrthancSettings, Settings, WorkerSettings
@@ -25,7 +26,7 @@ from dicom_node.uploads import Upload
 from tests.dicom_node.conftest import Site, eventually, instances_of, next_free_port
 from tests.dicom_node.http_server import served, zipped
 from tests.dicom_node.stand_in import StandInAnalyser
-from tests.dicom_node.studies import PATIENT, as_modality, study_uid, write_chest, write_scout
+from tests.dicom_node.studies import PATIENT, SLICES, as_modality, study_uid, write_chest, write_scout
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -283,6 +284,136 @@ def test_refusals_are_422_with_their_code(node: Node, url: str, tmp_path: Path) 
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("../../evil", "x")
     assert_failure(post(url, buffer.getvalue()), 422, "unsafe_archive")
+    assert uploads_left(node) == []
+
+
+def packed(*members: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def refused_archives() -> dict[str, tuple[bytes, int, str]]:
+    """Archives with a patient's name in every path, the status and the code that each earns."""
+    name = f"{PATIENT.name}/{PATIENT.patient_id}"
+    image = packed((name, b"image"))
+    encrypted, other, link = bytearray(image), bytearray(image), zipfile.ZipInfo(name)
+    central = image.index(b"PK\x01\x02")
+    encrypted[6] = encrypted[central + 8] = 1
+    other[central + 10] = 9
+    link.external_attr = 0o120777 << 16
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    return {
+        "cut": (image[:-5], 400, "not_a_zip"),
+        "program before": (b"MZ" + image, 400, "not_a_zip"),
+        "tar": (bytes(257) + b"ustar" + name.encode(), 400, "not_a_zip"),
+        "encrypted": (bytes(encrypted), 422, "unsafe_archive"),
+        "Deflate64": (bytes(other), 422, "unsafe_archive"),
+        "link": (buffer.getvalue(), 422, "unsafe_archive"),
+        "path": (packed((f"../{name}", b"image")), 422, "unsafe_archive"),
+        "nested": (packed((name, packed((name, image)))), 422, "unsafe_archive"),
+        "bomb": (packed((name, bytes(80 << 20))), 422, "unsafe_archive"),
+        "no images": (image, 422, "not_dicom"),
+        "empty": (packed(), 422, "not_dicom"),
+    }
+
+
+@pytest.mark.parametrize("kind", refused_archives())
+def test_refused_archive_has_a_code_and_a_remedy_and_leaves_no_name_and_no_file(
+    node: Node, url: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, status, code = refused_archives()[kind]
+    with caplog.at_level(logging.DEBUG):
+        assert_failure(post(url, data, name=f"{PATIENT.name}.zip"), status, code)
+        detailed = post(url, data, name=f"{PATIENT.name}.zip", params={"details": "true"})
+    details = detailed.json()["details"]
+    assert details["code"] == code
+    assert details["remedy"]
+    assert details["sentence"].endswith(".")
+    said = detailed.text + " ".join(str(vars(record)) for record in caplog.records)
+    assert PATIENT.name.split("^")[0] not in said
+    assert PATIENT.patient_id not in said
+    assert uploads_left(node) == []
+
+
+def test_limits_of_the_site_have_their_status(node: Node, url: str) -> None:
+    data = packed(("a", bytes(2000)), ("b", bytes(2000)))
+    for limit, status, code in [
+        ({"max_members": 1}, 413, "too_large"),
+        ({"max_member_bytes": 1999}, 413, "too_large"),
+        ({"max_inflated_bytes": 3999}, 413, "too_large"),
+        ({"unpack_timeout_s": 1e-9}, 422, "unpacking_too_slow"),
+    ]:
+        http = HttpSettings(predict_timeout_s=20, **limit)  # type: ignore[arg-type]
+        node.settings = node.settings.model_copy(update={"http": http})
+        assert_failure(post(url, data), status, code)
+        assert uploads_left(node) == []
+
+
+def test_one_of_several_studies_is_read_when_asked_for(node: Node, url: str, tmp_path: Path) -> None:
+    both = zipped([*write_chest(tmp_path, "one"), *write_chest(tmp_path, "two")])
+    assert_failure(post(url, both), 422, "mixed_studies")
+    for name in ("one", "two"):
+        response = post(url, both, params={"study_uid": study_uid(name)})
+        assert response.status_code == 200, response.text
+        assert response.json()["study_uid"] == study_uid(name)
+    assert_failure(post(url, both, params={"study_uid": study_uid("three")}), 422, "study_not_found")
+    for wrong in (PATIENT.name, "", "1" * 65):
+        answer = assert_failure(post(url, both, params={"study_uid": wrong}), 400, "invalid_request")
+        assert "study_uid" in answer["error"]
+        assert "Geheim" not in answer["error"]
+    assert uploads_left(node) == []
+
+
+def test_two_patients_are_refused_unless_the_study_of_one_is_asked_for(
+    node: Node, url: str, tmp_path: Path
+) -> None:
+    files = [*write_chest(tmp_path, "mine"), *write_chest(tmp_path, "other")]
+    for file in files[SLICES:]:
+        dataset = dcmread(file)
+        dataset.PatientID = "SECRET-2"
+        dataset.save_as(file)
+    data = zipped(files)
+    answer = assert_failure(post(url, data), 422, "mixed_patients")
+    assert "SECRET" not in answer["error"]
+    assert post(url, data, params={"study_uid": study_uid("other")}).json()["study_uid"] == study_uid("other")
+
+    # One study of two patients is a mistake of the sender's, whatever is asked for.
+    dataset = dcmread(files[0])
+    dataset.PatientID = "SECRET-3"
+    dataset.save_as(files[0])
+    asked = {"study_uid": study_uid("mine")}
+    assert_failure(post(url, zipped(files), params=asked), 422, "mixed_patients")
+    assert uploads_left(node) == []
+
+
+def test_a_study_is_read_among_all_that_lies_on_a_patients_cd(node: Node, url: str, tmp_path: Path) -> None:
+    files = write_chest(tmp_path, "cd")
+    file_set = FileSet()
+    for file in files:
+        file_set.add(file)
+    file_set.write(tmp_path / "cd")
+    directory = (tmp_path / "cd" / "DICOMDIR").read_bytes()
+    members = [(f"DICOM/{file.name}", file.read_bytes()) for file in files]
+    data = packed(
+        ("DICOMDIR", directory),
+        ("INDEX", directory),
+        ("README.TXT", b"How to use the viewer"),
+        ("AUTORUN.INF", b""),
+        ("report.pdf", b"%PDF-1.7 " + bytes(500)),
+        ("VIEWER/viewer.exe", b"MZ\x90\x00" + bytes(5000)),
+        ("VIEWER/viewer.jar", packed(("META-INF/MANIFEST.MF", b"x"), ("lib.jar", packed(("a", b"b"))))),
+        *members[:12],
+        ("rest.zip", packed(*members[12:])),
+    )
+    response = post(url, data, params={"details": "true"})
+    assert response.status_code == 200, response.text
+    assert response.json()["study_uid"] == study_uid("cd")
+    assert [item["instances"] for item in response.json()["details"]["series"]] == [SLICES]
     assert uploads_left(node) == []
 
 

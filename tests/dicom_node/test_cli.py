@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 import pytest
 from click.testing import Result
+from pydicom import dcmread
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
@@ -138,16 +139,40 @@ def test_predict_nifti(tmp_path: Path) -> None:
     assert answer["series_uid"] == "nifti_Case 7_series"
 
 
+def test_predict_reads_the_study_that_is_asked_for(chest: Path, tmp_path: Path, data_folder: Path) -> None:
+    archive = tmp_path / "two.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for file in [*chest.glob("*.dcm"), *write_scout(tmp_path, "scout")]:
+            packed.write(file, file.name)
+    asked = str(dcmread(next(chest.glob("*.dcm")), stop_before_pixels=True).StudyInstanceUID)
+    answer, result = predicted(archive, "--study-uid", asked)
+    assert result.exit_code == 0, result.output
+    assert answer["study_uid"] == asked
+    # The scout's patient is another one.
+    for arguments, code in [((), "mixed_patients"), (("--study-uid", "1.2.3"), "study_not_found")]:
+        answer, result = predicted(archive, *arguments)
+        assert result.exit_code == 1
+        assert answer["error"].startswith(f"{code}: ")
+        assert PATIENT.patient_id not in result.output
+    assert list((data_folder / "uploads").iterdir()) == []
+
+
 def test_predict_failures_are_json_and_exit_code_1(tmp_path: Path, chest: Path) -> None:
     scout = write_scout(tmp_path, "scout")[0].parent
     empty = tmp_path / "empty"
     empty.mkdir()
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"PK\x03\x04 truncated")
+    text = tmp_path / "text.zip"
+    text.write_text("This is a letter.")
+    nothing = tmp_path / "nothing.zip"
+    nothing.touch()
     for path, code in [
         (scout, "no_ct_series"),
         (empty, "not_dicom"),
         (bad, "not_a_zip"),
+        (text, "not_a_zip"),
+        (nothing, "not_a_zip"),
         (tmp_path / "absent", "not_found"),
     ]:
         answer, result = predicted(path)

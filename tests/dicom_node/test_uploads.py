@@ -30,6 +30,13 @@ def packed(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
     return buffer.getvalue()
 
 
+def nifti(size: int = 400) -> bytes:
+    header = bytearray(size)
+    header[0:4] = struct.pack("<i", 348)
+    header[344:348] = b"n+1\0"
+    return bytes(header)
+
+
 def refused(data: bytes, folder: Path, http: HttpSettings = HTTP) -> RefusalCode:
     folder = Path(tempfile.mkdtemp(dir=folder))
     source = folder / "upload.zip"
@@ -137,22 +144,58 @@ def test_nested_members_share_the_caps(tmp_path: Path) -> None:
     assert refused(packed({"a.zip": inner, "b.zip": inner}), tmp_path, limits) is RefusalCode.TOO_LARGE
 
 
+NO_ZIPS = {
+    "empty": (b"", "empty"),
+    "text": (b"This is a letter.", "not a ZIP"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(40), "7z"),
+    "rar": (b"Rar!\x1a\x07\x01\x00" + bytes(40), "RAR"),
+    "gzip": (gzip.compress(b"tar"), "gzip"),
+}
+
+
 @pytest.mark.parametrize(
     ("data", "word"),
-    [
-        (b"", "empty"),
-        (b"7z\xbc\xaf\x27\x1c" + bytes(40), "7z"),
-        (b"Rar!\x1a\x07\x01\x00" + bytes(40), "RAR"),
-        (gzip.compress(b"tar"), "gzip"),
-        (bytes(128) + b"DICM" + bytes(100), "not a ZIP"),
-    ],
-    ids=["empty", "7z", "rar", "gzip", "dicom"],
+    [*NO_ZIPS.values(), (bytes(128) + b"DICM" + bytes(100), "not a ZIP")],
+    ids=[*NO_ZIPS, "dicom"],
 )
 def test_what_is_no_zip_is_named(tmp_path: Path, data: bytes, word: str) -> None:
     (tmp_path / "upload.zip").write_bytes(data)
     with pytest.raises(UploadRefusal, match=word) as caught:
         receive_zip(tmp_path / "upload.zip", HTTP, tmp_path / "files")
     assert caught.value.code is RefusalCode.NOT_A_ZIP
+
+
+@pytest.mark.parametrize("data", [nifti(), gzip.compress(nifti())], ids=["plain", "gzip"])
+def test_a_volume_sent_for_a_zip_is_called_one(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "upload.zip").write_bytes(data)
+    with pytest.raises(UploadRefusal, match="NIfTI") as caught:
+        receive_zip(tmp_path / "upload.zip", HTTP, tmp_path / "files")
+    assert caught.value.code is RefusalCode.NOT_A_ZIP
+
+
+@pytest.mark.parametrize(("data", "word"), NO_ZIPS.values(), ids=NO_ZIPS)
+def test_a_path_that_was_meant_as_a_zip_is_refused_as_one(tmp_path: Path, data: bytes, word: str) -> None:
+    file = tmp_path / "Study.ZIP"
+    file.write_bytes(data)
+    with pytest.raises(UploadRefusal, match=word) as caught:
+        receive_paths([file], HTTP, tmp_path / "work")
+    assert caught.value.code is RefusalCode.NOT_A_ZIP
+
+
+def test_a_path_says_by_its_content_first_what_it_is(tmp_path: Path) -> None:
+    archive, volume, text = tmp_path / "study.nii.zip", tmp_path / "volume.zip", tmp_path / "volume.nii.gz"
+    archive.write_bytes(packed({"x": b"packed"}))
+    volume.write_bytes(gzip.compress(nifti()))
+    text.write_text("This is a letter.")
+    assert receive_paths([archive], HTTP, tmp_path / "one").kind == "dicom"
+    assert receive_paths([volume], HTTP, tmp_path / "two").kind == "nifti"
+    with pytest.raises(UploadRefusal) as caught:
+        receive_paths([text], HTTP, tmp_path / "three")
+    assert caught.value.code is RefusalCode.NOT_A_NIFTI
+    tar = tmp_path / "study.tar"
+    tar.write_bytes(bytes(257) + b"ustar" + bytes(250))
+    with pytest.raises(UploadRefusal, match="tar archive"):
+        receive_paths([tar], HTTP, tmp_path / "four")
 
 
 def test_truncated_and_damaged_are_not_a_zip(tmp_path: Path) -> None:
@@ -186,13 +229,6 @@ def test_any_changed_byte_is_read_or_refused(tmp_path: Path, place: int, value: 
     assert all(file.parent == target for file in upload.files)
 
 
-def nifti(size: int = 400) -> bytes:
-    header = bytearray(size)
-    header[0:4] = struct.pack("<i", 348)
-    header[344:348] = b"n+1\0"
-    return bytes(header)
-
-
 @pytest.mark.parametrize("name", ["Case 7.nii", "dir/Case 7.nii.gz", "C:\\data\\Case 7.nii.gz"])
 def test_nifti_is_known_by_content_and_named_by_file(tmp_path: Path, name: str) -> None:
     source = tmp_path / "upload"
@@ -214,6 +250,14 @@ def test_what_is_no_nifti_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UploadRefusal) as caught:
         receive_nifti(source, "a.nii.gz", HTTP, tmp_path / "files")
     assert caught.value.code is RefusalCode.NOT_A_NIFTI
+
+
+def test_time_for_a_volume_is_capped(tmp_path: Path) -> None:
+    source = tmp_path / "upload"
+    source.write_bytes(gzip.compress(nifti()))
+    with pytest.raises(UploadRefusal) as caught:
+        receive_nifti(source, "a.nii.gz", HttpSettings(unpack_timeout_s=1e-9), tmp_path / "files")
+    assert caught.value.code is RefusalCode.UNPACKING_TOO_SLOW
 
 
 def test_nifti_bomb_is_too_large(tmp_path: Path) -> None:
