@@ -22,10 +22,11 @@ from dicom_node.uploads import receive_zip
 from inference.dicom_files import read_headers
 from inference.encoder_input import reconstruction_planes, slice_images
 from inference.exact_float32 import compute_exactly_in_float32
-from inference.members import Ensemble, slice_noise
+from inference.members import Ensemble
 from inference.memory_use import peak_bytes, reset_peak
 from inference.preparation import PreparedStudy, prepare_series
 from inference.series import choose_series
+from inference.slice_member import slice_noise
 from inference.stages import Stages
 from models.bundle import Bundle, load_bundle
 from models.ddim import reconstruct
@@ -118,7 +119,7 @@ def measure_card(
     peak = matmul_peak(dtype, device, effort.products)
     float32_peak = matmul_peak(torch.float32, device, effort.products)
     bundle = load_bundle(bundle_folder, device=device_name, precision=precision, every_network=True)
-    ensemble = Ensemble(replace(bundle, unet=None), device=device_name, precision=precision)
+    ensemble = Ensemble(replace(bundle, unet=None), device=device_name)
     _reset_peak(device)
     weights_bytes = _peak_bytes(device)
     timings: dict[str, Timing] = {}

@@ -36,6 +36,7 @@ from models.manifest import (
 from models.manifest_file import MANIFEST
 from models.published import (
     PUBLISHED_DIM_LATENT,
+    PUBLISHED_INPUT,
     PUBLISHED_SLICE_CLASSIFIER,
     PUBLISHED_TOWER,
     PUBLISHED_UNET,
@@ -45,7 +46,6 @@ from models.supervised import SupervisedHead
 from models.unet import UNet, UNetConfig
 
 _CTCLIP = "ctclip.safetensors"
-_PUBLISHED_INPUT = InputSpec(spacing_mm=(1.5, 0.75, 0.75), shape=(240, 480, 480), minimum_slices=20)
 _GAIN_SPREAD, _OFFSET_SPREAD, _TEMPERATURE = 0.1, 0.05, 1.3
 # Goes up when other weights are drawn, so that a folder of old ones is not taken for new.
 _VERSION = "1"
@@ -62,7 +62,7 @@ class NetworkSizes:
     dim_latent: int = PUBLISHED_DIM_LATENT
     slice_classifier: SliceClassifierConfig = PUBLISHED_SLICE_CLASSIFIER
     unet: UNetConfig = PUBLISHED_UNET
-    input: InputSpec = _PUBLISHED_INPUT
+    input: InputSpec = PUBLISHED_INPUT
     prompts: int = 55
     supervised_labels: int = 15
 

@@ -186,4 +186,4 @@ def _ensemble(folder: Path, device: str, precision: Precision, *, slices: bool) 
     if not slices:
         members = replace(bundle.manifest.members, diffusion=None)
         bundle = replace(bundle, manifest=replace(bundle.manifest, members=members), slice_classifier=None)
-    return Ensemble(bundle, device=device, precision=precision)
+    return Ensemble(bundle, device=device)

@@ -15,7 +15,6 @@ from bundle_import.members import MemberImport
 from bundle_import.model_card import model_card
 from bundle_import.prompt_lists import LabelList, prompt_list
 from bundle_import.request import ImportRequest, check_request
-from bundle_import.sizes import PUBLISHED_PLANES, PUBLISHED_SIDES
 from inference.fusion import Fusion, FusionError
 from inference.self_test import SelfTestError, record_self_test
 from models.bundle import BundleError
@@ -29,9 +28,9 @@ from models.manifest import (
     SourceFile,
 )
 from models.manifest_file import MODEL_CARD, sha256_of, write_manifest
+from models.published import PUBLISHED_INPUT
 from phantom.self_test_volume import SELF_TEST_VOLUME, write_self_test_volume
 
-MINIMUM_SLICES = 20
 FUSION = "fusion.txt"
 
 
@@ -75,7 +74,8 @@ def _assemble(request: ImportRequest, folder: Path, say: Say) -> BundleManifest:
     fusion = _fusion(request, members, given, prompts)
     fallback = None if fusion is not None else FallbackSpec("highest_finding", request.operating_point)
     tower = next(iter(members.towers.values()), None)
-    plane = PUBLISHED_SIDES if tower is None else tower.image_size
+    planes, *sides = PUBLISHED_INPUT.shape
+    height, width = sides if tower is None else tower.image_size
     manifest = BundleManifest(
         name=request.name,
         version=request.version,
@@ -83,7 +83,9 @@ def _assemble(request: ImportRequest, folder: Path, say: Say) -> BundleManifest:
         licence=request.licence,
         intended_use=request.intended_use,
         input=InputSpec(
-            request.spacing_mm, request.input_shape or (PUBLISHED_PLANES, *plane), MINIMUM_SLICES
+            request.spacing_mm,
+            request.input_shape or (planes, height, width),
+            PUBLISHED_INPUT.minimum_slices,
         ),
         towers=members.towers,
         members=Members(ctclip, supervised, diffusion),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bundle_import.prompt_lists import Label, LabelList
-from inference.columns import CTCLIP, DIFFUSION, SUPERVISED, mean_max_std, score_columns
+from inference.columns import CTCLIP, DIFFUSION, SUPERVISED, column_names
+from inference.slice_member import feature_names
 from models.manifest import DiffusionSpec, FindingSpec
 
 OPERATING_POINT = 0.5
@@ -44,12 +45,8 @@ def given_columns(
     if ctclip is not None:
         scores[CTCLIP] = ctclip.names
     if diffusion is not None:
-        names = [f"classifier_{name}" for name in mean_max_std([0.0], "_probability")]
-        if diffusion.reconstruction is not None and diffusion.reconstruction.enabled:
-            names += [f"reconstruction_{name}" for name in mean_max_std([0.0])]
-        scores[DIFFUSION] = names
-    groups = {} if ctclip is None else ctclip.groups
-    return tuple(score_columns({key: dict.fromkeys(names, 0.0) for key, names in scores.items()}, groups))
+        scores[DIFFUSION] = feature_names(reconstructs=diffusion.reconstructs)
+    return column_names(scores, {} if ctclip is None else ctclip.groups)
 
 
 def _same(label: str) -> str:

@@ -40,7 +40,7 @@ from models.published import (
 )
 from models.slice_classifier import SliceClassifier
 from models.supervised import ClassFineHead, SupervisedHead
-from models.tensor_files import TensorFileWriter, tensor_digest
+from models.tensor_files import TensorFileWriter
 from models.text_tower import TextTower
 from models.unet import UNet
 
@@ -60,7 +60,6 @@ class MemberImport:
 
     def __post_init__(self) -> None:
         self._writer = TensorFileWriter(self.folder)
-        self._digests: dict[str, dict[str, str]] = {}
 
     def ctclip(self, path: Path, tokenizer: Path, prompts: LabelList) -> CTCLIPSpec:
         """The zero-shot member with the text latents of its prompts.
@@ -181,9 +180,8 @@ class MemberImport:
 
     def _write_tower(self, member: str, config: CTViTConfig, state: Mapping[str, Tensor]) -> str:
         """Name of the image encoder of these sizes and weights, which is written if it is new."""
-        digests = {name: tensor_digest(tensor) for name, tensor in state.items()}
         for name, spec in self.towers.items():
-            if self._digests[name] == digests and spec == TowerSpec(**asdict(config), file=spec.file):
+            if spec == TowerSpec(**asdict(config), file=spec.file) and self._writer.holds(spec.file, state):
                 self.say(
                     f"the image encoder of {member} is that of {name}: stored once, one image pass for both"
                 )
@@ -194,7 +192,6 @@ class MemberImport:
         )
         self._writer.write(spec.file, state)
         self.towers[name] = spec
-        self._digests[name] = digests
         return name
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 from bundle_import.errors import ImportCode, ImportRefused
 from bundle_import.fusion_model import ConstantRule
 from bundle_import.prompt_lists import ORIGINAL_55
-from bundle_import.sizes import PUBLISHED_HEAD_CHANNELS, PUBLISHED_SPACING_MM
+from bundle_import.sizes import PUBLISHED_HEAD_CHANNELS
+from models.published import PUBLISHED_INPUT
 
 LICENCE = (
     "Unknown: ask whoever published the weights. CT-CLIP's published weights are CC-BY-NC-SA, as their"
@@ -52,7 +53,7 @@ class ImportRequest:
     tokenizer: Path | None = None
     prompts: str = ORIGINAL_55
     input_shape: tuple[int, int, int] | None = None
-    spacing_mm: tuple[float, float, float] = PUBLISHED_SPACING_MM
+    spacing_mm: tuple[float, float, float] = PUBLISHED_INPUT.spacing_mm
     slice_head_channels: int = PUBLISHED_HEAD_CHANNELS
     constants: tuple[ConstantRule, ...] = ()
     operating_point: float = 0.5

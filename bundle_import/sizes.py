@@ -22,9 +22,6 @@ from models.published import PUBLISHED_SLICE_CLASSIFIER, PUBLISHED_TOWER, PUBLIS
 from models.slice_classifier import SliceClassifierConfig
 from models.unet import UNetConfig
 
-PUBLISHED_PLANES = 240
-PUBLISHED_SIDES = PUBLISHED_TOWER.image_size
-PUBLISHED_SPACING_MM = (1.5, 0.75, 0.75)
 PUBLISHED_HEAD_CHANNELS = PUBLISHED_SLICE_CLASSIFIER.num_head_channels
 
 _PATCH = "to_patch_emb.1.weight"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from dicom_node.data_folder import write_anew
 from dicom_node.errors import SiteProblem
 from dicom_node.settings import Settings
 
@@ -147,12 +148,8 @@ class ActivationBook:
             os.close(descriptor)
 
     def _write(self, activation: Activation) -> None:
-        partial = self.data_folder / f".{FILE}"
-        with partial.open("w", encoding="utf-8") as stream:
-            json.dump(asdict(activation), stream, ensure_ascii=False, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(self.data_folder / FILE)
+        text = json.dumps(asdict(activation), ensure_ascii=False, indent=1)
+        write_anew(self.data_folder / FILE, text.encode())
 
 
 def bundle_name(settings: Settings, folder: Path) -> str:

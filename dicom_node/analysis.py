@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from dicom_node.errors import NodeError
-from dicom_node.settings import Settings
+from dicom_node.settings import Settings, WorkerSettings
 from inference.series import SeriesChoice
 from inference.study_result import BundleIdentity, Runtime, StudyResult
 
 if TYPE_CHECKING:
+    from inference.analyse import Analyser
     from inference.self_test import SelfTestReport
 
 Progress = Callable[[str, float], None]
@@ -63,6 +64,26 @@ class BundleNotUsable(NodeError):  # noqa: N818 - as the rest of its tree
 BundleLoader = Callable[[Settings, Path], LoadedBundle]
 
 
+def load_analyser(worker: WorkerSettings, folder: Path) -> Analyser:
+    """The networks of the bundle in `folder`, as the settings want them to compute; not tested.
+
+    Raises
+    ------
+    models.bundle.BundleError, inference.fusion.FusionError
+        If the bundle is not what its manifest says, or does not fit together.
+    """
+    # Imported here, since torch takes seconds that a command without networks need not spend.
+    from inference.analyse import Analyser  # noqa: PLC0415
+
+    return Analyser(
+        folder,
+        device=worker.device,
+        precision=worker.network_precision,
+        threads=worker.threads,
+        cpu_fallback=worker.cpu_fallback,
+    )
+
+
 def load_tested_bundle(settings: Settings, folder: Path) -> LoadedBundle:
     """The bundle in `folder`: verified, its networks loaded and warm, its self-test passed on this machine.
 
@@ -71,21 +92,12 @@ def load_tested_bundle(settings: Settings, folder: Path) -> LoadedBundle:
     BundleNotUsable
         With the sentence of what is wrong.
     """
-    # Imported here, since torch takes seconds that a command without networks need not spend.
-    from inference.analyse import Analyser  # noqa: PLC0415
     from inference.fusion import FusionError  # noqa: PLC0415
     from inference.self_test import SelfTestError, run_self_test  # noqa: PLC0415
     from models.bundle import BundleError  # noqa: PLC0415
 
-    worker = settings.worker
     try:
-        analyser = Analyser(
-            folder,
-            device=worker.device,
-            precision=worker.network_precision,
-            threads=worker.threads,
-            cpu_fallback=worker.cpu_fallback,
-        )
+        analyser = load_analyser(settings.worker, folder)
         report = run_self_test(analyser, folder)
         analyser.warm_up()
     except (BundleError, FusionError, SelfTestError) as error:

@@ -15,8 +15,8 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +150,19 @@ def write_once(path: Path, data: bytes) -> None:
     """Write a file whole, or not at all, whenever the process dies; one that exists stays as it is."""
     if path.exists():
         return
+    with _written_beside(path, data) as partial, suppress(FileExistsError):  # another process was first
+        path.hardlink_to(partial)
+
+
+def write_anew(path: Path, data: bytes) -> None:
+    """Write a file in the place of one that may be there; whoever reads finds one or the other, whole."""
+    with _written_beside(path, data) as partial:
+        partial.replace(path)
+
+
+@contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """The data in a file of another name, on the disk; it is for the caller to give it the name `path`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -157,8 +170,7 @@ def write_once(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        with suppress(FileExistsError):  # another process was first
-            path.hardlink_to(partial)
+        yield partial
     finally:
         partial.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)

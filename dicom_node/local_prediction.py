@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from dicom_node.activation import folder_in_use
+from dicom_node.analysis import load_analyser
 from dicom_node.data_folder import DataFolder
-from dicom_node.settings import Settings, WorkerSettings
+from dicom_node.settings import Settings
 from dicom_node.uploads import Upload, receive_paths
-from inference.analyse import Analyser
 from inference.dicom_files import one_study, read_headers
 from inference.series import choose_series
 from inference.study_result import StudyResult
@@ -69,20 +69,10 @@ def _analyse(
     upload: Upload, settings: Settings, bundle_folder: Path, progress: Progress | None
 ) -> StudyResult:
     if upload.kind == "nifti":
-        analyser = _analyser(bundle_folder, settings.worker)
+        analyser = load_analyser(settings.worker, bundle_folder)
         return analyser.analyse_nifti(upload.files[0], name=upload.name, progress=progress)
     # Headers first: a study that is refused by them need not wait for the networks.
     files = read_headers(upload.files)
     choice = choose_series(one_study(files.headers, upload.study_uid))
-    analyser = _analyser(bundle_folder, settings.worker)
+    analyser = load_analyser(settings.worker, bundle_folder)
     return analyser.analyse(files.series(choice), choice, progress=progress)
-
-
-def _analyser(bundle_folder: Path, worker: WorkerSettings) -> Analyser:
-    return Analyser(
-        bundle_folder,
-        device=worker.device,
-        precision=worker.network_precision,
-        threads=worker.threads,
-        cpu_fallback=worker.cpu_fallback,
-    )

@@ -12,7 +12,7 @@ import torch
 
 from inference.allocator import keep_freed_memory
 from inference.calibration import calibration_identity
-from inference.columns import DIFFUSION, UnknownLabelError, score_columns
+from inference.columns import DIFFUSION, UnknownLabelError, column_names, score_columns
 from inference.decision import decide
 from inference.findings import findings, key_slices
 from inference.fusion import Fusion, FusionCode, FusionError
@@ -237,12 +237,9 @@ class Analyser:
 
     def _check_columns(self) -> None:
         """Every column that fusion and findings need is one that the members give."""
-        scores = {
-            member: dict.fromkeys(self._ensemble.score_names(member), 0.0)
-            for member in self._ensemble.members
-        }
+        scores = {member: self._ensemble.score_names(member) for member in self._ensemble.members}
         try:
-            columns = score_columns(scores, self._groups)
+            columns = column_names(scores, self._groups)
         except UnknownLabelError as error:
             raise FusionError(FusionCode.MISSING_COLUMN, str(error)) from error
         if self._fusion is not None:

@@ -6,7 +6,7 @@ and statistics over groups of CT-CLIP's labels. The names are those that the ori
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -53,6 +53,14 @@ def score_columns(
             raise UnknownLabelError(f"group {group} names labels that have no score: {', '.join(unknown)}")
         columns |= _group(f"{CTCLIP}_group_{group}", [known[label] for label in labels])
     return columns
+
+
+def column_names(
+    scores: Mapping[str, Iterable[str]], groups: Mapping[str, Sequence[str]] | None = None
+) -> tuple[str, ...]:
+    """Names of the columns that members with these scores give; errors as `score_columns`."""
+    no_scores = {member: dict.fromkeys(names, 0.0) for member, names in scores.items()}
+    return tuple(score_columns(no_scores, groups))
 
 
 def mean_max_std(values: Sequence[float], suffix: str = "") -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -82,7 +82,7 @@ class Fusion:
             if name in declared
         )
 
-    def check(self, given: Mapping[str, float]) -> None:
+    def check(self, given: Collection[str]) -> None:
         """Raise `FusionError` (`missing_column`) unless every column is given or declared constant."""
         declared = self._spec.constant_columns
         missing = [name for name in self._spec.columns if name not in given and name not in declared]

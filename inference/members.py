@@ -12,12 +12,9 @@ from torch import Tensor, nn
 from inference.columns import CTCLIP, DIFFUSION, SUPERVISED
 from inference.memory import MemorySteps
 from inference.memory_use import MemoryMeter
-from inference.slice_member import AnomalyMaps, SliceMember, SliceReading, slice_noise
+from inference.slice_member import AnomalyMaps, SliceMember, SliceReading
 from inference.stages import Stages
 from models.bundle import Bundle
-from models.precision import Precision
-
-__all__ = ["AnomalyMaps", "Ensemble", "Reading", "slice_noise"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +45,9 @@ class Reading:
 class Ensemble:
     """The members that a bundle has, on one device; one thread at a time."""
 
-    def __init__(self, bundle: Bundle, *, device: str = "cpu", precision: Precision = "float32") -> None:
+    def __init__(self, bundle: Bundle, *, device: str = "cpu") -> None:
         self.bundle = bundle
         self.device = torch.device(device)
-        self.precision = precision
         self.memory = MemorySteps(self.device, _networks(bundle))
         spec, classifier = bundle.manifest.members.diffusion, bundle.slice_classifier
         self._slices: SliceMember | None = None

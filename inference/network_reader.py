@@ -47,7 +47,7 @@ class NetworkReader:
     def __init__(self, bundle: Bundle, *, device: str, precision: Precision, cpu_fallback: bool) -> None:
         if precision == "float32":
             compute_exactly_in_float32()
-        self.ensemble = Ensemble(bundle, device=device, precision=precision)
+        self.ensemble = Ensemble(bundle, device=device)
         self.runtime = describe_runtime(device, precision)
         self._cpu_fallback = cpu_fallback and self.ensemble.device.type != "cpu"
         self._lock = threading.Lock()

@@ -64,16 +64,12 @@ class SliceMember:
     @property
     def reconstructs(self) -> bool:
         """Whether the bundle asks for the reconstruction of every study and has what it takes."""
-        return (
-            self.spec.reconstruction is not None
-            and self.spec.reconstruction.enabled
-            and self.unet is not None
-        )
+        return self.spec.reconstructs and self.unet is not None
 
     @property
     def score_names(self) -> tuple[str, ...]:
         """Names of its features."""
-        return tuple(_features([0.0], [0.0] if self.reconstructs else None))
+        return feature_names(reconstructs=self.reconstructs)
 
     def read(self, volume: Tensor, plane_sources: Sequence[str]) -> SliceReading:
         """Look at the planes of an encoder input (z, x, y) on the networks' device.
@@ -103,7 +99,7 @@ class SliceMember:
 
     def _anomaly(self, volume: Tensor, plane_sources: Sequence[str]) -> AnomalyMaps | None:
         rule, unet = self.spec.reconstruction, self.unet
-        if rule is None or unet is None or not rule.enabled:
+        if rule is None or unet is None or not self.reconstructs:
             return None
         planes = reconstruction_planes(len(volume), rule.slices)
         images = slice_images(volume, self.spec.image_size, planes)
@@ -127,6 +123,11 @@ class SliceMember:
             )
 
         return self.memory.batches(restore, len(images))
+
+
+def feature_names(*, reconstructs: bool) -> tuple[str, ...]:
+    """Names of the features that the member gives, with a reconstruction or without."""
+    return tuple(_features([0.0], [0.0] if reconstructs else None))
 
 
 def slice_noise(source: str, image_size: int) -> Tensor:

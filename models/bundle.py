@@ -177,7 +177,6 @@ def _slice_networks(
     if spec is None:
         return None, None
     classifier = load.network(partial(SliceClassifier, spec.classifier), spec.classifier.file)
-    wanted = every_network or (spec.reconstruction is not None and spec.reconstruction.enabled)
-    if spec.unet is None or not wanted:
+    if spec.unet is None or not (every_network or spec.reconstructs):
         return classifier, None
     return classifier, load.network(partial(UNet, spec.unet), spec.unet.file)

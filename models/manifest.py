@@ -16,6 +16,8 @@ from models.slice_classifier import SliceClassifierConfig
 from models.unet import UNetConfig
 
 FORMAT = 1
+PROMPTS = ("{} is present.", "{} is not present.")
+"""CT-CLIP's own, which it was trained on: the label stands for `{}`."""
 HEADS = ("layernorm", "classfine")
 
 
@@ -81,7 +83,7 @@ class CTCLIPSpec:
     file: str
     dim_latent: int
     labels: tuple[str, ...]
-    prompts: tuple[str, str] = ("{} is present.", "{} is not present.")
+    prompts: tuple[str, str] = PROMPTS
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ class DiffusionSpec:
     classifier: SliceClassifierSpec
     unet: UNetSpec | None = None
     reconstruction: ReconstructionSpec | None = None
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether slices of every study are reconstructed; there is a UNet then."""
+        return self.reconstruction is not None and self.reconstruction.enabled
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _diffusion_contradictions(diffusion: DiffusionSpec) -> Iterator[str]:
     networks = [network for network in (diffusion.classifier, diffusion.unet) if network is not None]
     if any(network.image_size != diffusion.image_size for network in networks):
         yield f"the slice networks do not all take slices of {diffusion.image_size} pixels"
-    if diffusion.reconstruction is not None and diffusion.reconstruction.enabled and diffusion.unet is None:
+    if diffusion.reconstructs and diffusion.unet is None:
         yield "reconstruction is enabled and there is no UNet"
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from models.ctvit import CTViTConfig
+from models.manifest import InputSpec
 from models.slice_classifier import SliceClassifierConfig
 from models.unet import UNetConfig
 
@@ -64,7 +65,8 @@ SIGNS: tuple[tuple[str, Layout], ...] = (
     ("label_emb.weight", "unet"),
 )
 
-# Sizes of the published networks.
+# Sizes of the published networks, and the input that they were trained on.
+PUBLISHED_INPUT = InputSpec(spacing_mm=(1.5, 0.75, 0.75), shape=(240, 480, 480), minimum_slices=20)
 PUBLISHED_TOWER = CTViTConfig(
     dim=512,
     codebook_size=8192,

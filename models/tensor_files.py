@@ -40,13 +40,15 @@ class TensorFileWriter:
 
     folder: Path
     _places: dict[str, Place] = field(default_factory=dict)
+    _written: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def write(self, file: str, tensors: Mapping[str, Tensor]) -> None:
         """Write ``file``, without the tensors that an earlier one, or an earlier name of this one, holds."""
         stored: dict[str, Tensor] = {}
         metadata: dict[str, str] = {"format": "pt"}
+        digests = self._written[file] = {}
         for name, tensor in tensors.items():
-            digest = tensor_digest(tensor)
+            digest = digests[name] = tensor_digest(tensor)
             if digest in self._places:
                 metadata[EQUAL + name] = ":".join(self._places[digest])
             else:
@@ -55,6 +57,13 @@ class TensorFileWriter:
         save_file(stored, self.folder / file, metadata)
         # The library leaves it readable for its owner alone; the node may run as somebody else.
         (self.folder / file).chmod(0o644)
+
+    def holds(self, file: str, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether ``file`` was written with tensors of these names and this content, and no others."""
+        digests = self._written[file]
+        return digests.keys() == tensors.keys() and all(
+            digests[name] == tensor_digest(tensor) for name, tensor in tensors.items()
+        )
 
 
 class TensorFileReader:

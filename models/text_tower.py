@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from models.ctvit import unit
+from models.manifest import PROMPTS
 
 # What shapes the network in a BERT config; the rest of a published config names classes and files.
 ARCHITECTURE = (
@@ -50,7 +51,8 @@ class TextTower(nn.Module):
 
 def prompt_pair(label: str) -> tuple[str, str]:
     """The prompts [present, not present] whose latents CT-CLIP compares; the tokenizer lowers the case."""
-    return f"{label} is present.", f"{label} is not present."
+    present, absent = PROMPTS
+    return present.format(label), absent.format(label)
 
 
 def load_tokenizer(folder: Path) -> BertTokenizer:
