@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from bench.full_size_bundle import NetworkSizes, full_size_bundle
 from bench.machine import Products
 from bench.study_archive import study_archive
 from models.manifest import InputSpec
 from tests.models import small_bundle
+from tests.torch_threads import torch_threads
 
 TINY = NetworkSizes(
     tower=small_bundle.TOWER,
@@ -29,10 +29,8 @@ SMALL_PRODUCTS = Products(side=64, seconds=0.0)
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

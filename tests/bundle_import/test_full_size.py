@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +13,16 @@ from torch import Tensor
 from bundle_import.assemble import import_bundle
 from bundle_import.request import ImportRequest
 from models.bundle import Bundle, load_bundle
-from models.published import UNUSED
 from models.text_tower import load_tokenizer, prompt_pair
-from tests.models.reference import assert_close, full_size_network, key_list, tensors
+from tests.models.reference import (
+    assert_close,
+    full_checkpoint,
+    full_recipe,
+    full_size_network,
+    key_list,
+    tensors,
+)
+from tests.torch_threads import torch_threads
 
 pytestmark = pytest.mark.full_size
 
@@ -25,34 +31,21 @@ Import = Callable[..., Bundle]
 
 @pytest.fixture(scope="module", autouse=True)
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(2):
+        yield
 
 
 @pytest.fixture(scope="module")
 def recipe(parity: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("full_recipe", parity / "full_recipe.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return full_recipe(parity)
 
 
 @pytest.fixture
-def imported(parity: Path, recipe: ModuleType, tmp_path: Path) -> Import:
+def imported(parity: Path, tmp_path: Path) -> Import:
     """A bundle from the named checkpoints, each written and removed in its turn."""
 
     def checkpoint(name: str) -> Path:
-        state = {}
-        for key, tensor in key_list(parity, f"{name}_full").items():
-            inner = key.removeprefix("ct_clip.").removeprefix("trained_model.")
-            if inner == "temperature" or not any(rule.fullmatch(inner) for rule in UNUSED):
-                dtype = str(tensor.dtype).removeprefix("torch.")
-                state[key] = torch.from_numpy(recipe.tensor(key, tuple(tensor.shape), dtype))
-        torch.save(state, tmp_path / f"{name}.pt")
+        torch.save(full_checkpoint(parity, name), tmp_path / f"{name}.pt")
         return tmp_path / f"{name}.pt"
 
     def make(**members: str) -> Bundle:

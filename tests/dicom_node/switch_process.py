@@ -5,38 +5,23 @@ python -m tests.dicom_node.switch_process DATA_FOLDER BUNDLES_FOLDER [PLACE]
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from dicom_node.activation import ActivationBook
 from dicom_node.active_bundle import ActiveBundle
 from dicom_node.node import Node
 from dicom_node.settings import Settings, WorkerSettings
 from tests.dicom_node.shelf import Shelf
+from tests.dicom_node.sudden_death import Place, die_at
 
 # Where the process dies: before or after this method is called for the first time.
-PLACES: dict[str, tuple[type, str, bool]] = {
+PLACES: dict[str, Place] = {
     "old networks gone": (ActiveBundle, "let_go", True),
     "new networks there, not written down": (ActivationBook, "switched", False),
     "written down, still closed": (ActivationBook, "switched", True),
 }
-
-
-def die_at(place: str) -> None:
-    owner, name, afterwards = PLACES[place]
-    method: Callable[..., Any] = getattr(owner, name)
-
-    def dying(*arguments: Any, **named: Any) -> None:
-        if afterwards:
-            method(*arguments, **named)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(owner, name, dying)
 
 
 if __name__ == "__main__":
@@ -45,7 +30,7 @@ if __name__ == "__main__":
     node = Node(Settings(data_folder=data_folder, worker=worker), load=Shelf(bundles_folder).load)
     node.start()
     if len(sys.argv) > 3:
-        die_at(sys.argv[3])
+        die_at(PLACES[sys.argv[3]])
     state = node.health().bundle
     print("started with", state.in_use if state is not None else "nothing", flush=True)
     threading.Event().wait()

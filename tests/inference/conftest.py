@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from models.manifest import BundleManifest, FusionSpec
 from models.manifest_file import write_manifest
 from tests.models import small_bundle
+from tests.torch_threads import torch_threads
 
 COLUMNS = (
     "supervised_Lung nodule",
@@ -28,10 +29,8 @@ COLUMNS = (
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 def write_fusion(path: Path, columns: tuple[str, ...], seed: int = 3) -> None:

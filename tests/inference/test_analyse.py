@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -19,7 +17,6 @@ from inference.details import details
 from inference.dicom_files import DicomFiles, files_below, read_headers
 from inference.errors import Refusal, RefusalCode
 from inference.fusion import FusionCode, FusionError
-from inference.members import Ensemble, Reading
 from inference.series import choose_series
 from inference.study_result import StudyResult
 from models.manifest import ConstantColumn, FallbackSpec, FindingSpec
@@ -30,6 +27,7 @@ from phantom.render import acquisition_grid
 from phantom.scene import LUNG, STANDARD
 from phantom.studies import chest_study, head_study
 from tests.inference.conftest import manifest, write_bundle
+from tests.inference.held_networks import held_networks
 from tests.inference.synthetic import ct_series, save
 
 
@@ -249,32 +247,16 @@ def test_studies_are_prepared_while_the_networks_read_and_are_read_one_by_one(
     choice = choose_series(chest.headers)
     paths = chest.series(choice)
     studies = [analyser.prepare(paths, choice) for _ in range(2)]
-    reading, go_on = threading.Event(), threading.Event()
-    inside: list[int] = []
-    most: list[int] = []
-    original = Ensemble.read
-
-    def slow(self: Ensemble, *arguments: Any, **named: Any) -> Reading:
-        inside.append(1)
-        most.append(len(inside))
-        reading.set()
-        assert go_on.wait(60)
-        try:
-            return original(self, *arguments, **named)
-        finally:
-            inside.pop()
-
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as threads:
-        patch.setattr(Ensemble, "read", slow)
+    with held_networks() as networks, ThreadPoolExecutor(2) as threads:
         answers = [threads.submit(analyser.answer, study) for study in studies]
-        assert reading.wait(60)
+        assert networks.reading.wait(60)
         try:
             third = analyser.prepare(paths, choice)  # returns although the networks are taken
             assert not any(answer.done() for answer in answers)
         finally:
-            go_on.set()
+            networks.go_on.set()
         results = [answer.result().result for answer in answers]
-    assert most == [1, 1]
+    assert networks.inside == [1, 1]
     results.append(analyser.answer(third).result)
     assert all(item.member_scores == results[0].member_scores for item in results)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from inference.encoder_input import slice_images, slice_planes
-from inference.members import Ensemble, Reading, slice_noise
-from inference.slice_member import SliceMember
+from inference.members import Ensemble, Reading
+from inference.slice_member import SliceMember, slice_noise
 from inference.stages import Stages
 from models.bundle import load_bundle
 from models.manifest import DiffusionSpec

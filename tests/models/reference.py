@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from models.published import (
     PUBLISHED_SLICE_CLASSIFIER,
     PUBLISHED_TOWER,
     PUBLISHED_UNET,
+    UNUSED,
     PublishedParts,
     fill,
     split_checkpoint,
@@ -57,6 +60,31 @@ def key_list(parity: Path, name: str) -> dict[str, Tensor]:
         if line and not line.startswith("#"):
             key, shape, dtype = line.split("\t")
             state[key] = torch.empty(ast.literal_eval(shape), dtype=getattr(torch, dtype), device="meta")
+    return state
+
+
+def full_recipe(parity: Path) -> ModuleType:
+    """The reference's own program that draws full-size checkpoints and a volume."""
+    spec = importlib.util.spec_from_file_location("full_recipe", parity / "full_recipe.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def full_checkpoint(parity: Path, name: str, without: str = "never") -> dict[str, Tensor]:
+    """A full-size checkpoint by the recipe, seed 0, without what inference never uses: a gigabyte.
+
+    Keys that hold the word ``without`` are left out, too.
+    """
+    recipe, state = full_recipe(parity), {}
+    for key, tensor in key_list(parity, f"{name}_full").items():
+        inner = key.removeprefix("ct_clip.").removeprefix("trained_model.")
+        used = inner == "temperature" or not any(rule.fullmatch(inner) for rule in UNUSED)
+        if used and without not in key:
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            state[key] = torch.from_numpy(recipe.tensor(key, tuple(tensor.shape), dtype))
     return state
 
 

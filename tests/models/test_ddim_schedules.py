@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inference.encoder_input import encoder_input, reconstruction_planes, slice_images
 from inference.findings import plane_source
-from inference.members import slice_noise
+from inference.slice_member import slice_noise
 from inference.volume import read_volume
 from models.bundle import Bundle, load_bundle
 from models.ddim import reconstruct, slice_errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.published import UNUSED, PublishedParts, split_checkpoint
-from tests.models.reference import assert_close, filled, full_size_network, key_list, tensors
+from models.published import PublishedParts, split_checkpoint
+from tests.models.reference import (
+    assert_close,
+    filled,
+    full_checkpoint,
+    full_recipe,
+    full_size_network,
+    tensors,
+)
+from tests.torch_threads import torch_threads
 
 pytestmark = pytest.mark.full_size
 
@@ -21,35 +28,21 @@ Checkpoint = Callable[[str], PublishedParts]
 
 @pytest.fixture(scope="module", autouse=True)
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(2):
+        yield
 
 
 @pytest.fixture(scope="module")
 def recipe(parity: Path):
-    spec = importlib.util.spec_from_file_location("full_recipe", parity / "full_recipe.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return full_recipe(parity)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(parity: Path, recipe) -> Checkpoint:
-    """A full-size checkpoint without what inference never uses; a gigabyte, so each test drops its own."""
+def checkpoint(parity: Path) -> Checkpoint:
+    """A full-size checkpoint taken apart; a gigabyte, so each test drops its own."""
 
     def make(name: str, without: str = "never") -> PublishedParts:
-        state = {}
-        for key, tensor in key_list(parity, f"{name}_full").items():
-            inner = key.removeprefix("ct_clip.").removeprefix("trained_model.")
-            used = inner == "temperature" or not any(rule.fullmatch(inner) for rule in UNUSED)
-            if used and without not in key:
-                dtype = str(tensor.dtype).removeprefix("torch.")
-                state[key] = torch.from_numpy(recipe.tensor(key, tuple(tensor.shape), dtype))
-        return split_checkpoint(state)
+        return split_checkpoint(full_checkpoint(parity, name, without))
 
     return make
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from models.ctvit import CTViTConfig
 from models.slice_classifier import SliceClassifierConfig
 from models.unet import UNetConfig
+from tests.torch_threads import torch_threads
 from training.dataset import InputGrid, Thoraces, enriched_cases
 from training.recipe import (
     Cases,
@@ -28,10 +28,8 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")
