@@ -95,6 +95,33 @@ def predict(
 
 
 @app.command()
+def volume(
+    paths: Annotated[
+        list[Path], typer.Argument(help="A folder, a ZIP, a NIfTI volume or DICOM files.", metavar="PATH...")
+    ],
+    out: Annotated[Path, typer.Option(help="Where to write it: .nii or .nii.gz.", metavar="FILE")],
+    as_json: Annotated[bool, typer.Option("--json", help="Series, geometry, lungs and warnings.")] = False,
+    study_uid: Annotated[
+        str | None, typer.Option(help="Study Instance UID of the one to read, where there are several.")
+    ] = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Write the HU volume that would be analysed, as NIfTI; exit code 1 where the study would be refused."""
+    if not out.name.endswith((".nii", ".nii.gz")):
+        raise typer.BadParameter("the name must end with .nii or .nii.gz", param_hint="--out")
+    tree = read_settings(settings)
+    log.configure("ERROR")
+    from dicom_node.cli_volume import summary, volume_answer
+
+    answer = volume_answer(paths, out, tree, study_uid=study_uid)
+    text = json.dumps(answer.content, ensure_ascii=False, indent=2) if as_json else summary(answer)
+    if text:
+        typer.echo(text)
+    if answer.code is not None:
+        raise failed(f"{answer.code}: {answer.sentence}")
+
+
+@app.command()
 def send(
     paths: Annotated[list[Path], typer.Argument(help="Folders or DICOM files.", metavar="PATH...")],
     to: Annotated[str, typer.Option(help="The peer, as AET@HOST:PORT.", metavar="AET@HOST:PORT")],

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.active_bundle import ActiveBundle, BundleReplaced
@@ -27,9 +26,10 @@ from dicom_node.ledger import Ledger, ObjectRecord, WorkRecord
 from dicom_node.orthanc import Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.settings import ReportSettings
-from inference.dicom_files import files_below, read_header
+from inference.decoding import decode_frame
+from inference.dicom_files import each_header, files_below, read_header, source_headers
 from inference.errors import Refusal
-from inference.pixels import FrameRequest, decode_request
+from inference.preamble import without_preamble
 from inference.study_result import SliceReference, StudyResult
 from structured_report import (
     KeySliceImages,
@@ -196,11 +196,10 @@ class StudySteps:
         logger.info("stored in the archive")
 
     def store_originals(self, key: str, folder: Path) -> None:
-        """Put every DICOM instance of an upload into the archive."""
-        for file in files_below(folder):
-            header = read_header(file)
+        """Put every DICOM instance of an upload into the archive, whatever its preamble holds left out."""
+        for file, header in each_header(files_below(folder)):
             if header is not None and not header.is_directory:
-                self.orthanc.store(file.read_bytes())
+                self.orthanc.store(without_preamble(file.read_bytes()))
         self.ledger.placed(key, self.orthanc.study_id(self.ledger.known(key).study_uid))
 
     def clean(self, key: str) -> None:
@@ -243,9 +242,7 @@ class StudySteps:
 
 def _headers(result: StudyResult, paths: dict[str, Path]) -> list[Dataset]:
     """Headers of the analysed instances in slice order."""
-    return [
-        dcmread(paths[uid], stop_before_pixels=True, force=True) for uid in result.image_sop_instance_uids
-    ]
+    return source_headers([paths[uid] for uid in result.image_sop_instance_uids])
 
 
 def _key_slices(references: Sequence[SliceReference], paths: dict[str, Path]) -> KeySliceImages:
@@ -255,11 +252,10 @@ def _key_slices(references: Sequence[SliceReference], paths: dict[str, Path]) ->
     for reference in references:
         path = paths[reference.sop_instance_uid]
         index = (reference.frame_number or 1) - 1
-        decoded = decode_request(FrameRequest(path, (index,)))
+        decoded = decode_frame(path, index)
         header = read_header(path)
-        frame = decoded.frames[0]
-        if frame is None or header is None:
+        if decoded.hu is None or header is None:
             raise UnreadableKeySlice(f"slice {reference.index} could not be read again: {decoded.problem}")
-        voxels[reference.index] = np.rint(frame).astype(np.int16)
+        voxels[reference.index] = np.rint(decoded.hu).astype(np.int16)
         spacing = header.planes[index].pixel_spacing_mm
     return KeySliceImages(voxels, spacing)

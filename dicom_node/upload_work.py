@@ -20,6 +20,7 @@ from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.uploads import Upload
 from inference.dicom_files import one_study, read_headers
 from inference.errors import Refusal, SeriesRefusal
+from inference.preamble import PREAMBLE_BYTES, PREFIX, without_preamble
 from inference.series import choose_series
 
 logger = logging.getLogger(__name__)
@@ -165,5 +166,9 @@ def _nifti_plan(upload: Upload) -> WorkPlan:
 
 def _md5(file: Path) -> str:
     """As the archive records it, so that the same bytes make the same key there."""
+    digest = hashlib.md5(usedforsecurity=False)
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        digest.update(without_preamble(stream.read(PREAMBLE_BYTES + len(PREFIX))))
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

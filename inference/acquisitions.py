@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from inference.errors import RefusalCode, VolumeRefusal
+from inference.functional_groups import FrameTraits
 from inference.image_exclusion import Exclusion
 from inference.instance_header import InstanceHeader
 from inference.slice_stack import SliceStack, stack_planes
@@ -31,7 +32,10 @@ READABLE_IMAGES = 100
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Images that make one stack; `left_out` counts the images of the series that do not belong to it."""
+    """Images that make one stack; `left_out` counts the images of the series that do not belong to it.
+
+    Frames of a multi-frame instance are images of their own here.
+    """
 
     headers: tuple[InstanceHeader, ...]
     stack: SliceStack
@@ -44,7 +48,10 @@ class Acquisition:
 
 
 def acquisitions(headers: _Headers) -> tuple[list[Acquisition], list[Exclusion]]:
-    """All stacks that the images of one series make, and why others of its images make none."""
+    """All stacks that the images of one series make, and why others of its images make none.
+
+    Each header has one plane (`InstanceHeader.frames_apart`).
+    """
     found: list[Acquisition] = []
     problems: list[Exclusion] = []
     for group in _parallel(headers):
@@ -77,14 +84,14 @@ def _explains(split: _Split, parts: list[_Headers], whole: SliceStack | Exclusio
 
     Images of one place must be. Where there is a gap, or nothing wrong at all, only parts that lie within
     each other are two acquisitions: parts that follow each other are one scan, of which half would pass for
-    the whole. The scanner's own count of acquisitions alone may explain a gap.
+    the whole. The scanner's own counts of acquisitions and of stacks alone may explain a gap.
     """
     if isinstance(whole, Exclusion):
         if whole.reason == RefusalCode.MIXED_GEOMETRY:
             return True
         if whole.reason != RefusalCode.MISSING_SLICES:
             return False
-        if split is _SPLITS[0]:
+        if split in _COUNTED:
             return True
     return _interleaved(parts)
 
@@ -94,8 +101,8 @@ def _interleaved(parts: list[_Headers]) -> bool:
     normal = parts[0][0].planes[0].normal
     stretches = []
     for part in parts:
-        if sum(len(header.planes) for header in part) >= MINIMUM_SLICES:
-            heights = [float(normal @ plane.position_mm) for header in part for plane in header.planes]
+        if len(part) >= MINIMUM_SLICES:
+            heights = [float(normal @ header.planes[0].position_mm) for header in part]
             stretches.append((min(heights), max(heights)))
     stretches.sort()
     return any(
@@ -106,7 +113,7 @@ def _interleaved(parts: list[_Headers]) -> bool:
 
 def _stack(headers: _Headers) -> SliceStack | Exclusion:
     try:
-        stack = stack_planes([plane for header in headers for plane in header.planes])
+        stack = stack_planes([header.planes[0] for header in headers])
         if len(stack.planes) < MINIMUM_SLICES:
             raise VolumeRefusal(
                 RefusalCode.TOO_FEW_SLICES,
@@ -142,23 +149,30 @@ def _parallel(headers: _Headers) -> list[_Headers]:
 def _copies(headers: _Headers) -> list[_Headers]:
     """First, second, ... image of every position, by acquisition time and instance number."""
     positions: dict[Hashable, _Headers] = defaultdict(list)
-    for header in sorted(headers, key=lambda item: (item.acquisition_time, item.instance_number or 0)):
+    for header in sorted(headers, key=lambda item: (item.traits.acquisition_time, item.instance_number or 0)):
         positions[tuple(round(value, 1) for value in header.planes[0].position_mm)].append(header)
     most = max(len(group) for group in positions.values())
     return [[group[rank] for group in positions.values() if rank < len(group)] for rank in range(most)]
 
 
-def _by(key: Callable[[InstanceHeader], Hashable]) -> _Split:
-    return lambda headers: _grouped(headers, key)
+def _by(key: Callable[[FrameTraits], Hashable]) -> _Split:
+    return lambda headers: _grouped(headers, lambda header: key(header.traits))
+
+
+_COUNTED: tuple[_Split, ...] = (
+    _by(lambda traits: traits.acquisition_number),
+    _by(lambda traits: traits.stack_id),
+)
+"""The scanner's own counts: they alone may explain a gap."""
 
 
 _SPLITS: tuple[_Split, ...] = (
-    _by(lambda header: header.acquisition_number),
-    _by(lambda header: header.kernel),
-    _by(lambda header: header.image_type),
-    _by(lambda header: header.slice_thickness_mm),
-    _by(lambda header: header.kvp),
-    _by(lambda header: header.phase),
-    _by(lambda header: header.acquisition_time),
+    *_COUNTED,
+    _by(lambda traits: traits.kernel),
+    _by(lambda traits: traits.image_type),
+    _by(lambda traits: traits.slice_thickness_mm),
+    _by(lambda traits: traits.kvp),
+    _by(lambda traits: traits.phase),
+    _by(lambda traits: traits.acquisition_time),
     _copies,
 )

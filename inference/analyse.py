@@ -12,8 +12,10 @@ import torch
 
 from inference.allocator import keep_freed_memory
 from inference.calibration import calibration_identity
-from inference.columns import DIFFUSION, UnknownLabelError, column_names, score_columns
+from inference.columns import DENSITOMETRY, DIFFUSION, UnknownLabelError, column_names, score_columns
 from inference.decision import decide
+from inference.densitometry import COLUMNS as DENSITOMETRY_COLUMNS
+from inference.errors import RefusalCode, VolumeRefusal
 from inference.findings import findings, key_slices
 from inference.fusion import Fusion, FusionCode, FusionError
 from inference.memory_use import MemberMemory
@@ -164,9 +166,15 @@ class Analyser:
         Raises
         ------
         Refusal
-            `not_a_nifti`, `too_few_slices`
+            `not_a_nifti`, `too_few_slices`; `no_lungs` where the fusion model asks for their densities.
         """
-        return prepare_nifti(path, name, self.manifest.input, stages=Stages(progress))
+        study = prepare_nifti(path, name, self.manifest.input, stages=Stages(progress))
+        if study.densitometry is None and self._needs_densities:
+            raise VolumeRefusal(
+                RefusalCode.NO_LUNGS,
+                "No lungs were found, and this bundle's fusion model needs their density.",
+            )
+        return study
 
     def warm_up(self) -> tuple[MemberMemory, ...]:
         """Let the networks read once, so that the first study need not wait for what is done once.
@@ -188,9 +196,10 @@ class Analyser:
         """
         stages, volume, prepared = study.stages, study.volume, study.encoder_input
         answer = self._reader.read(study, measure=measure)
-        reading, saliency = answer.reading, answer.saliency
+        reading, saliency, measured = answer.reading, answer.saliency, study.densitometry
         with stages.measure("fusion"):
-            columns = score_columns(reading.scores, self._groups)
+            densities = {DENSITOMETRY: measured.columns} if measured is not None else {}
+            columns = score_columns({**reading.scores, **densities}, self._groups)
             found = findings(self.manifest.findings, columns, saliency, volume, study.lungs)
             fused = self._fusion.fuse(columns) if self._fusion is not None else None
             decision = decide(self.manifest, fused, found, columns)
@@ -206,7 +215,7 @@ class Analyser:
             calibration=decision.calibration,
             most_dangerous=decision.most_dangerous,
             findings=found,
-            measurements=(),
+            measurements=measured.measurements if measured is not None else (),
             contributions=fused.contributions if fused is not None else (),
             member_scores=reading.scores,
             key_slices=key_slices(found, reading, prepared, volume, study.lungs),
@@ -235,9 +244,17 @@ class Analyser:
     def _groups(self) -> dict[str, tuple[str, ...]]:
         return self.manifest.fusion.groups if self.manifest.fusion is not None else {}
 
+    @property
+    def _needs_densities(self) -> bool:
+        spec = self.manifest.fusion
+        return spec is not None and any(
+            name.startswith(f"{DENSITOMETRY}_") and name not in spec.constant_columns for name in spec.columns
+        )
+
     def _check_columns(self) -> None:
         """Every column that fusion and findings need is one that the members give."""
         scores = {member: self._ensemble.score_names(member) for member in self._ensemble.members}
+        scores[DENSITOMETRY] = tuple(DENSITOMETRY_COLUMNS)
         try:
             columns = column_names(scores, self._groups)
         except UnknownLabelError as error:
@@ -265,5 +282,6 @@ class Analyser:
         yield Algorithm("node", SOFTWARE_VERSION, {"bundle": f"{self.identity.name} {version}"})
         for member in self._ensemble.members:
             yield Algorithm(member, version)
+        yield Algorithm(DENSITOMETRY, SOFTWARE_VERSION)
         if self._fusion is not None:
             yield Algorithm("fusion", version, {"trees": str(self._fusion.trees)})

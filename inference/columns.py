@@ -1,7 +1,8 @@
 """Member scores as the named columns that fusion models and findings refer to.
 
-`<member>_<label>` for every score; the mean, maximum and mean of the three highest of each labelling member;
-and statistics over groups of CT-CLIP's labels. The names are those that the original ensemble trained on.
+`<member>_<label>` for every score, `densitometry_<name>` for every measurement of the lungs; the mean,
+maximum and mean of the three highest of each labelling member; and statistics over groups of CT-CLIP's
+labels. All but the measurements have the names that the original ensemble trained on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-CTCLIP, SUPERVISED, DIFFUSION = "ctclip", "supervised", "diffusion"
+CTCLIP, SUPERVISED, DIFFUSION, DENSITOMETRY = "ctclip", "supervised", "diffusion", "densitometry"
 LABELLING = (SUPERVISED, CTCLIP)
 
 HIGH_PROBABILITY = 0.5  # of `count_high`
@@ -33,7 +34,8 @@ def score_columns(
     Parameters
     ----------
     scores
-        Probabilities 0 to 1 of `supervised` and `ctclip` by label, and the features of `diffusion` by name.
+        Probabilities 0 to 1 of `supervised` and `ctclip` by label, the features of `diffusion` and the values
+        of `densitometry` by name.
     groups
         CT-CLIP labels by group.
 

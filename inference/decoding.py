@@ -1,57 +1,83 @@
-"""Many frames decoded at once: by threads, or by processes where a codec works."""
+"""Frames of many files decoded at once, in processes of their own."""
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from inference.decoding_process import DecodingProcess
-from inference.pixels import DecodedFrames, FrameRequest, decode_request
+import numpy as np
 
-PROCESSES_FROM_S = 1.5
-"""Seconds of decoding from which starting processes (half a second each) pays."""
+from inference.pixels import DecodedFrame
+from inference.reading_pool import READERS
+from inference.reading_process import ReadingAnswer, ReadingError, ReadingProcess
+
+MOST_STARTS = 3
+"""Processes that one request may cost; frames that are left then count as not decoded."""
+
+_STOPPED = DecodedFrame(None, "the decoder stopped or does not answer")
 
 
-def decode(
-    requests: Sequence[FrameRequest], *, seconds_a_frame: float, workers: int = 2
-) -> Iterator[DecodedFrames]:
+@dataclass(frozen=True)
+class FrameRequest:
+    """Frames of one file: `frames` counts from 0."""
+
+    path: Path
+    frames: tuple[int, ...]
+
+
+def decode(requests: Sequence[FrameRequest], *, workers: int = 2) -> Generator[tuple[DecodedFrame, ...]]:
     """The frames of every request, in order.
+
+    Whatever is wrong with a frame costs that frame alone: a decoder that crashes, hangs or takes too much
+    memory is started anew for the next one.
 
     Parameters
     ----------
     requests
         What to decode.
-    seconds_a_frame
-        About how long a frame takes (`decoding_seconds`); codecs that take long run in processes.
     workers
-        How many are decoded at a time.
+        How many processes decode at a time.
     """
-    seconds = seconds_a_frame * sum(len(request.frames) for request in requests)
-    with ThreadPoolExecutor(workers) as threads:
-        if seconds >= PROCESSES_FROM_S and workers > 1:
-            with _processes(workers) as idle:
-                yield from threads.map(lambda request: _decode_with(idle, request), requests)
-        else:
-            yield from threads.map(decode_request, requests)
+    yield from READERS.each(_decode, requests, workers)
 
 
-@contextmanager
-def _processes(count: int) -> Iterator[queue.SimpleQueue[DecodingProcess]]:
-    """A queue of decoders, from which each thread takes one and puts it back."""
-    idle: queue.SimpleQueue[DecodingProcess] = queue.SimpleQueue()
-    with ExitStack() as stack:
-        for _ in range(count):
-            process = DecodingProcess()
-            stack.callback(process.close)
-            idle.put(process)
-        yield idle
+def decode_frame(path: Path, frame: int) -> DecodedFrame:
+    """One frame of one file, counted from 0."""
+    ((decoded,),) = decode([FrameRequest(path, (frame,))])
+    return decoded
 
 
-def _decode_with(idle: queue.SimpleQueue[DecodingProcess], request: FrameRequest) -> DecodedFrames:
-    process = idle.get()
+def _decode(process: ReadingProcess, request: FrameRequest) -> tuple[DecodedFrame, ...]:
+    decoded: list[DecodedFrame] = []
+    for _ in range(MOST_STARTS):
+        decoded.extend(_decode_on(process, request, request.frames[len(decoded) :]))
+        if len(decoded) == len(request.frames):
+            break
+    return (*decoded, *[_STOPPED] * (len(request.frames) - len(decoded)))
+
+
+def _decode_on(
+    process: ReadingProcess, request: FrameRequest, frames: tuple[int, ...]
+) -> Iterator[DecodedFrame]:
+    """Frames up to the first one that costs the process."""
     try:
-        return process(request)
-    finally:
-        idle.put(process)
+        size = request.path.stat().st_size
+        process.ask("frames", request.path, frames)
+        for _ in frames:
+            yield _decoded(process.answer(size))
+    except OSError as error:
+        yield DecodedFrame(None, f"{type(error).__name__} while decoding")
+    except (ReadingError, ValueError, KeyError, TypeError):
+        process.close()
+        yield _STOPPED
+
+
+def _decoded(answer: ReadingAnswer) -> DecodedFrame:
+    if not answer.found:
+        return DecodedFrame(None, str(answer.about["problem"]))
+    rows, columns = answer.about["shape"]
+    shape = int(rows), int(columns)
+    if answer.about["dtype"] == "<i2":
+        return DecodedFrame(answer.content.view(np.int16).reshape(shape))
+    return DecodedFrame(answer.content.view(np.float32).reshape(shape))

@@ -34,7 +34,7 @@ class Exclusion:
 
 def image_exclusion(header: InstanceHeader) -> Exclusion | None:
     """Why an image can be no part of an axial CT volume; None if it can, its geometry being good."""
-    kinds = set(header.image_type)
+    kinds = set(header.traits.image_type)
     rules: tuple[tuple[bool, str, str], ...] = (
         (header.sop_class_uid not in CT_STORAGE or header.modality not in {"CT", ""}, "not_ct",
          "Not a CT image series."),
@@ -42,7 +42,7 @@ def image_exclusion(header: InstanceHeader) -> Exclusion | None:
         (bool(kinds & _SCREEN), "dose_screen", "A dose report, protocol page or screen capture."),
         (header.samples_per_pixel != 1, "colour", "Colour images, which hold no CT numbers."),
         (bool(kinds & _PROJECTION), "projection", "A projection or rendering (MIP, MinIP, 3D), not slices."),
-        (bool(kinds & _COMPUTED) or header.rescale_type not in _HOUNSFIELD, "not_hounsfield",
+        (bool(kinds & _COMPUTED) or header.traits.rescale_type not in _HOUNSFIELD, "not_hounsfield",
          "A computed map whose values are not Hounsfield units."),
         (not header.planes, "no_geometry",
          "The headers do not say, or not credibly, where the images lie in the patient."),

@@ -1,9 +1,9 @@
 """Where the lungs are: threshold and components on a coarse grid; a scan without lungs is refused.
 
-This is the classical first step of lung segmentation (Hu et al., IEEE TMI 20, 2001), meant to tell a chest
-from anything else, to give sides and to anchor slices, not to measure. The rules are about anatomy alone:
-inside a body lies a large amount of tissue as dense as aerated lung, with vessels in it, over the height of a
-lung.
+This is the classical way of lung segmentation (Hu et al., IEEE TMI 20, 2001). It tells a chest from anything
+else, gives sides, anchors slices, and says to `densitometry` where to measure. The rules that decide what is
+a lung are about anatomy alone: inside a body lies a large amount of tissue as dense as aerated lung, with
+vessels in it, over the height of a lung.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.coarse_grid import CoarseGrid, coarse_grid
 from inference.errors import RefusalCode, VolumeRefusal
+from inference.lung_fields import lung_fields
+from inference.morphology import Mask, dilated, eroded, opened
 from inference.volume import CTVolume
-
-GRID_MM = 2.5
-GRID_SHARE = 1 / 110
-"""Of the field of view, from which on the grid is finer: the chest wall of a child is thin."""
 
 AIR_BELOW_HU = -400  # air and aerated lung
 TISSUE_ABOVE_HU = -250
@@ -46,11 +43,7 @@ that every scan of an abdomen begins with."""
 
 COMPONENT_SHARE = 0.12  # of the least volume: a piece of lung that counts
 
-CUT_OFF_SHARE = {"head": 0.3, "feet": 0.5}
-"""Area of the lungs in the outermost plane, as a share of their largest, from which an end is missing."""
-
 Side = Literal["left", "right"]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -60,20 +53,32 @@ class Lungs:
     Attributes
     ----------
     left, right
-        Boolean [slice, row, column] on the coarse grid; sides are the patient's.
+        Boolean [slice, row, column] on the coarse grid, with their vessels, without trachea and main bronchi;
+        sides are the patient's.
     factors
         CT voxels to a coarse voxel along slice, row and column.
+    spacing_mm
+        Distance of coarse slices, rows, columns.
     volume_ml
-        Aerated volume of left and right together, by counting coarse voxels.
+        Aerated volume of both by counting coarse voxels: what there is of lung, airways included. The volumes
+        of `densitometry` are the measured ones.
     mean_hu
-        Mean density without the border.
+        Mean density of the aerated volume without its border.
     """
 
     left: Mask
     right: Mask
     factors: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
     volume_ml: float
     mean_hu: float
+
+    @property
+    def areas_mm2(self) -> NDArray[np.float64]:
+        """Area of both lungs in each coarse slice, from the feet to the head."""
+        plane_mm2 = self.spacing_mm[1] * self.spacing_mm[2]
+        areas: NDArray[np.float64] = (self.left | self.right).sum(axis=(1, 2)) * plane_mm2
+        return areas
 
     def centre(self, slice_index: int) -> tuple[float, float]:
         """Centre (row, column) of the lungs in a slice of the CT; of the whole lungs where it has none."""
@@ -91,17 +96,10 @@ class Lungs:
         distances = [
             np.inf
             if not mask.any()
-            else float(np.linalg.norm((np.argwhere(mask) - point) * self.factors, axis=1).min())
+            else float(np.linalg.norm((np.argwhere(mask) - point) * self.spacing_mm, axis=1).min())
             for mask in (self.left, self.right)
         ]
         return "left" if distances[0] <= distances[1] else "right"
-
-    @property
-    def cut_off(self) -> tuple[str, ...]:
-        """The ends ("head", "feet") at which the series stops within the lungs."""
-        areas = (self.left | self.right).sum(axis=(1, 2))
-        outermost = {"head": areas[-1], "feet": areas[0]}
-        return tuple(end for end, area in outermost.items() if area > CUT_OFF_SHARE[end] * areas.max())
 
     @property
     def middle_slice(self) -> int:
@@ -118,29 +116,26 @@ def find_lungs(volume: CTVolume) -> Lungs:
     VolumeRefusal
         `no_lungs`
     """
-    factors = _factors(volume)
-    coarse = _coarse(volume, factors)
-    spacing = np.array(volume.spacing_mm) * factors
-    voxel_ml = float(np.prod(spacing)) / 1000
-    inside = _inside_body(coarse)
-    width_mm = _width(inside) * spacing[2]
+    grid = coarse_grid(volume)
+    inside = _inside_body(grid.hu)
+    width_mm = _width(inside) * grid.spacing_mm[2]
     least_ml = min(MINIMUM_VOLUME_ML, MINIMUM_VOLUME_SHARE * width_mm**3 / 1000)
-    air = inside & (coarse < AIR_BELOW_HU)
-    core = _lung_cores(coarse, air, COMPONENT_SHARE * least_ml / voxel_ml)
+    air = inside & (grid.hu < AIR_BELOW_HU)
+    core = _lung_cores(grid.hu, air, COMPONENT_SHARE * least_ml / grid.voxel_ml)
     if not core.any():
         raise _refusal(0.0, 0.0)
-    lungs = air & ndimage.binary_dilation(core, iterations=2)
-    volume_ml = float(lungs.sum()) * voxel_ml
-    height_mm = float(lungs.any(axis=(1, 2)).sum()) * spacing[0]
-    mean_hu, texture_hu = float(coarse[core].mean()), float(coarse[core].std())
-    if not lungs[-1].any():
+    aerated = air & dilated(core, 2)
+    volume_ml = float(aerated.sum()) * grid.voxel_ml
+    height_mm = float(aerated.any(axis=(1, 2)).sum()) * grid.spacing_mm[0]
+    mean_hu, texture_hu = float(grid.hu[core].mean()), float(grid.hu[core].std())
+    if not aerated[-1].any():
         least_ml *= UNCUT
-    aerated = LUNG_MEAN_HU[0] <= mean_hu <= LUNG_MEAN_HU[1] and texture_hu >= MINIMUM_TEXTURE_HU
+    as_lung = LUNG_MEAN_HU[0] <= mean_hu <= LUNG_MEAN_HU[1] and texture_hu >= MINIMUM_TEXTURE_HU
     least_mm = min(MINIMUM_HEIGHT_MM, MINIMUM_HEIGHT_SHARE * width_mm)
-    if volume_ml < least_ml or height_mm < least_mm or not aerated:
-        raise _refusal(volume_ml if aerated else 0.0, height_mm)
-    towards_left = _x_mm(volume, lungs.shape, factors) > _midline_mm(volume, coarse, lungs, factors)
-    return Lungs(lungs & towards_left, lungs & ~towards_left, factors, volume_ml, mean_hu)
+    if volume_ml < least_ml or height_mm < least_mm or not as_lung:
+        raise _refusal(volume_ml if as_lung else 0.0, height_mm)
+    left, right = lung_fields(grid, aerated, _midline_mm(grid, aerated))
+    return Lungs(left, right, grid.factors, grid.spacing_mm, volume_ml, mean_hu)
 
 
 def _refusal(volume_ml: float, height_mm: float) -> VolumeRefusal:
@@ -153,30 +148,13 @@ def _refusal(volume_ml: float, height_mm: float) -> VolumeRefusal:
     )
 
 
-def _factors(volume: CTVolume) -> tuple[int, int, int]:
-    """CT voxels to a coarse voxel along slice, row and column."""
-    shape, spacing = volume.voxels_hu.shape, volume.spacing_mm
-    grid_mm = min(GRID_MM, GRID_SHARE * max(shape[1] * spacing[1], shape[2] * spacing[2]))
-    along, down, across = (
-        min(max(1, round(grid_mm / step)), count) for step, count in zip(spacing, shape, strict=True)
-    )
-    return along, down, across
-
-
-def _coarse(volume: CTVolume, factors: tuple[int, ...]) -> NDArray[np.float32]:
-    """Every n-th slice, averaged in the plane: HU on the coarse grid."""
-    planes = torch.from_numpy(np.ascontiguousarray(volume.voxels_hu[:: factors[0]])).float()
-    averaged: NDArray[np.float32] = F.avg_pool2d(planes[:, None], factors[1:])[:, 0].numpy()
-    return averaged
-
-
 def _inside_body(coarse: NDArray[np.float32]) -> Mask:
     """What has body on both sides in either direction of the plane.
 
     A chest may be cut off at its flanks by the field of view, so that the end of the picture counts as body
     there. Table tops are thin and vanish in the opening; the largest piece that remains is the body.
     """
-    tissue = ndimage.binary_opening(coarse > TISSUE_ABOVE_HU, iterations=2)
+    tissue = opened(coarse > TISSUE_ABOVE_HU, 2)
     labels, count = ndimage.label(tissue)
     if not count:
         return np.zeros(coarse.shape, dtype=bool)
@@ -202,34 +180,21 @@ def _between(wall: Mask, axis: int) -> Mask:
 
 def _lung_cores(coarse: NDArray[np.float32], air: Mask, voxels: float) -> Mask:
     """Pieces of air without their border that are of so many voxels and as dense as lung."""
-    core: Mask = ndimage.binary_erosion(air)
+    core = eroded(air)
     labels, count = ndimage.label(core)
     if not count:
         return core
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    means = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
+    labelled = labels[core]
+    sizes = np.bincount(labelled, minlength=count + 1)
+    means = np.bincount(labelled, weights=coarse[core], minlength=count + 1) / np.maximum(sizes, 1)
     kept = (sizes >= voxels) & (means >= LUNG_MEAN_HU[0]) & (means <= LUNG_MEAN_HU[1])
     kept[0] = False
     chosen: Mask = kept[labels]
     return chosen
 
 
-def _x_mm(volume: CTVolume, shape: tuple[int, ...], factors: tuple[int, ...]) -> NDArray[np.float64]:
-    """Position of every coarse voxel towards the patient's left (LPS x, mm), [slice, row, column]."""
-    slices, rows, columns = (
-        (np.arange(n) + 0.5) * factor - 0.5 for n, factor in zip(shape, factors, strict=True)
-    )
-    x = volume.affine[0]
-    towards_left: NDArray[np.float64] = (
-        slices[:, None, None] * x[2] + rows[:, None] * x[1] + columns * x[0] + x[3]
-    )
-    return towards_left
-
-
-def _midline_mm(
-    volume: CTVolume, coarse: NDArray[np.float32], lungs: Mask, factors: tuple[int, ...]
-) -> float:
+def _midline_mm(grid: CoarseGrid, lungs: Mask) -> float:
     """LPS x of the body's middle over the height of the lungs."""
     levels: Mask = np.asarray(lungs.any(axis=(1, 2)))
-    body = (coarse > TISSUE_ABOVE_HU) & levels[:, np.newaxis, np.newaxis]
-    return float(np.median(_x_mm(volume, coarse.shape, factors)[body]))
+    body = (grid.hu > TISSUE_ABOVE_HU) & levels[:, np.newaxis, np.newaxis]
+    return float(np.median(grid.left_mm[body]))

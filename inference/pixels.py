@@ -1,4 +1,4 @@
-"""Stored pixels to Hounsfield units, for every transfer syntax that a CT can have.
+"""Stored pixels to Hounsfield units.
 
 Rescale slope and intercept are applied exactly once, each frame with its own (PS3.3 C.11.1.1 and the Pixel
 Value Transformation functional group).
@@ -7,61 +7,32 @@ Value Transformation functional group).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.encaps import get_frame
-from pydicom.pixels.utils import get_j2k_parameters, pixel_array
-from pydicom.uid import (
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-)
+from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from inference.dicom_files import UNREADABLE_FILE
+from inference.header_parsing import UNREADABLE_FILE
+from inference.stored_values import read_image, stored_frame
 
 AIR_HU = -1000
 PADDING_HU = -1024
-MAX_SIDE = 8192
-"""Longest side of a frame that is decoded, in pixels: no CT has more, and memory is bounded by it."""
-
-_FASTEST = dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), "pyjpegls")
-
-_SECONDS: dict[str, float] = {
-    **dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), 0.006),
-    **dict.fromkeys((JPEGLossless, JPEGLosslessSV1), 0.012),
-    **dict.fromkeys(JPEG2000TransferSyntaxes, 0.04),
-}
 
 HounsfieldArray = NDArray[np.int16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class FrameRequest:
-    """Frames of one file: `frames` counts from 0."""
+class DecodedFrame:
+    """A frame in HU [row, column]: int16, or float32 where the rescale has fractions.
 
-    path: Path
-    frames: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class DecodedFrames:
-    """Frames in HU, each [row, column]: int16, or float32 where the rescale has fractions.
-
-    A frame that cannot be decoded is None, and `problem` says why in words without anything of the patient.
+    It is None where it cannot be decoded, and `problem` says why in words without anything of the patient.
     """
 
-    frames: tuple[HounsfieldArray | None, ...]
+    hu: HounsfieldArray | None
     problem: str = ""
 
 
@@ -72,22 +43,24 @@ class _Rescale:
     padding: tuple[int, int] | None  # lowest and highest stored value that mean "no pixel"
 
 
-def decoding_seconds(transfer_syntax: str) -> float:
-    """About how long decoding a frame of 512 x 512 takes; it need only be good enough to plan by."""
-    return _SECONDS.get(transfer_syntax, 0.002)
+def decode_frames(path: Path, frames: Sequence[int]) -> Iterator[DecodedFrame]:
+    """Frames of one file, counted from 0, in this process; nothing that is wrong with the file is raised.
 
-
-def decode_request(request: FrameRequest) -> DecodedFrames:
-    """The frames of one file; whatever is wrong with the file ends in `problem`, never in an exception."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = _with_transfer_syntax(dcmread(request.path, force=True))
-            frames = tuple(_frame(dataset, index) for index in request.frames)
-    except (*UNREADABLE_FILE, RuntimeError, AssertionError) as error:
-        # The class alone: a codec's message may quote the file.
-        return DecodedFrames((None,) * len(request.frames), f"{type(error).__name__} while decoding")
-    return DecodedFrames(frames)
+    The node calls `inference.decoding` instead, which lets a process of its own do this.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = read_image(path)
+        except UNREADABLE_FILE as error:
+            yield from [_undecoded(error)] * len(frames)
+            return
+        for index in frames:
+            try:
+                decoded = DecodedFrame(_frame(dataset, index))
+            except UNREADABLE_FILE as error:
+                decoded = _undecoded(error)
+            yield decoded
 
 
 def hounsfield(
@@ -111,47 +84,14 @@ def hounsfield(
     return values
 
 
-def _with_transfer_syntax(dataset: FileDataset) -> FileDataset:
-    """A file without meta information says by its encoding which native transfer syntax it is in."""
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        native = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else native
-    return dataset
+def _undecoded(error: BaseException) -> DecodedFrame:
+    # The class alone: a codec's message may quote the file.
+    return DecodedFrame(None, f"{type(error).__name__} while decoding")
 
 
 def _frame(dataset: Dataset, index: int) -> HounsfieldArray:
-    if not (0 < dataset.Rows <= MAX_SIDE and 0 < dataset.Columns <= MAX_SIDE):
-        raise ValueError("matrix beyond any CT")
-    stored = _stored(dataset, index)
-    if stored.ndim != 2:
-        raise ValueError("colour pixels")
     rescale = _rescale(dataset, index)
-    return hounsfield(_used_bits(stored, dataset), rescale.slope, rescale.intercept, rescale.padding)
-
-
-def _stored(dataset: Dataset, index: int) -> NDArray[np.integer]:
-    """Stored values of one frame, by the fastest codec that manages it."""
-    transfer_syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        stored = pixel_array(dataset, index=index, decoding_plugin=_FASTEST.get(transfer_syntax, ""))
-    except RuntimeError:
-        stored = pixel_array(dataset, index=index)
-    if transfer_syntax in JPEG2000TransferSyntaxes and dataset.PixelRepresentation == 0:
-        frame = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
-        if get_j2k_parameters(frame).get("is_signed"):
-            # Some writers declare unsigned pixels over a signed codestream, which then tells the truth.
-            stored = stored.view(np.dtype(f"i{stored.dtype.itemsize}"))
-    values: NDArray[np.integer] = stored
-    return values
-
-
-def _used_bits(stored: NDArray[np.integer], dataset: Dataset) -> NDArray[np.integer]:
-    """Native pixels without what lies above BitsStored (overlays in old files), their sign extended."""
-    unused = stored.dtype.itemsize * 8 - int(dataset.BitsStored)
-    if unused <= 0 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return stored
-    return (stored << unused) >> unused
+    return hounsfield(stored_frame(dataset, index), rescale.slope, rescale.intercept, rescale.padding)
 
 
 def _rescale(dataset: Dataset, index: int) -> _Rescale:
@@ -164,10 +104,13 @@ def _rescale(dataset: Dataset, index: int) -> _Rescale:
         holders = [
             item for group in groups for item in group.get("PixelValueTransformationSequence", [])
         ] + holders
-    slope = next((item.RescaleSlope for item in holders if item.get("RescaleSlope") is not None), 1)
+    slope = next((item.RescaleSlope for item in holders if item.get("RescaleSlope") is not None), None)
     intercept = next(
         (item.RescaleIntercept for item in holders if item.get("RescaleIntercept") is not None), 0
     )
+    if slope is None and "ModalityLUTSequence" in dataset:
+        raise ValueError("a lookup table instead of a rescale, which no CT has")
+    slope = 1 if slope is None else slope
     if not np.isfinite([float(slope), float(intercept)]).all() or float(slope) == 0:
         raise ValueError("no usable rescale slope and intercept")
     return _Rescale(float(slope), float(intercept), _padding(dataset))

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.densitometry import Densitometry, densitometry
 from inference.encoder_input import EncoderInput, encoder_input
 from inference.errors import VolumeRefusal
 from inference.findings import plane_source
+from inference.lung_coverage import cut_off_warnings, open_ends, refuse_truncated
 from inference.lungs import Lungs, find_lungs
 from inference.nifti import read_nifti
 from inference.series import SeriesChoice
@@ -29,6 +31,8 @@ class PreparedStudy:
     ----------
     volume, lungs
         The CT, and its lungs; None where none were found and none are required.
+    densitometry
+        What was measured in the lungs; None without them.
     encoder_input
         Of the bundle's input spec.
     plane_sources
@@ -41,6 +45,7 @@ class PreparedStudy:
 
     volume: CTVolume
     lungs: Lungs | None
+    densitometry: Densitometry | None
     encoder_input: EncoderInput
     plane_sources: tuple[str, ...]
     series: tuple[SeriesDecision, ...]
@@ -56,22 +61,30 @@ def prepare_series(
     Raises
     ------
     Refusal
-        If the series cannot be read or is no chest.
+        If the series cannot be read, is no chest, or shows too little of it.
     """
     with stages.measure("read"):
         volume = read_volume(paths, workers=workers, only=frozenset(choice.sop_instance_uids))
     with stages.measure("lungs"):
         lungs = find_lungs(volume)
+        refuse_truncated(lungs)
+        measured = densitometry(volume, lungs)
     return _prepared(
-        volume, lungs, spec, stages, series=choice.decisions, warnings=(*choice.warnings, *volume.warnings)
+        volume,
+        lungs,
+        measured,
+        spec,
+        stages,
+        series=choice.decisions,
+        warnings=(*choice.warnings, *volume.warnings),
     )
 
 
 def prepare_nifti(path: Path, name: str, spec: InputSpec, *, stages: Stages) -> PreparedStudy:
     """A NIfTI volume, its study being called `nifti_<name>`.
 
-    As in the original, a volume without lungs is analysed too, with a warning: such a file comes from a
-    person who chose it, often cropped, and not from a scanner.
+    As in the original, a volume without lungs or with a part of them is analysed too, with a warning: such a
+    file comes from a person who chose it, often cropped, and not from a scanner.
 
     Raises
     ------
@@ -80,18 +93,22 @@ def prepare_nifti(path: Path, name: str, spec: InputSpec, *, stages: Stages) -> 
     """
     with stages.measure("read"):
         volume = read_nifti(path, name=name)
+    lungs: Lungs | None = None
+    measured: Densitometry | None = None
+    missing: tuple[str, ...] = ()
     with stages.measure("lungs"):
         try:
-            lungs: Lungs | None = find_lungs(volume)
-            missing: tuple[str, ...] = ()
+            lungs = find_lungs(volume)
+            measured = densitometry(volume, lungs)
         except VolumeRefusal as refusal:
-            lungs, missing = None, (refusal.sentence,)
-    return _prepared(volume, lungs, spec, stages, series=(), warnings=(*volume.warnings, *missing))
+            missing = (refusal.sentence,)
+    return _prepared(volume, lungs, measured, spec, stages, series=(), warnings=(*volume.warnings, *missing))
 
 
 def _prepared(
     volume: CTVolume,
     lungs: Lungs | None,
+    measured: Densitometry | None,
     spec: InputSpec,
     stages: Stages,
     *,
@@ -100,13 +117,10 @@ def _prepared(
 ) -> PreparedStudy:
     with stages.measure("prepare"):
         prepared = encoder_input(volume, spec)
-    cut_off = tuple(
-        f"The series stops within the lungs at the {end} end: what lies beyond was not seen."
-        for end in (lungs.cut_off if lungs is not None else ())
-    )
+    cut_off = cut_off_warnings(open_ends(lungs)) if lungs is not None else ()
     planes = range(len(prepared.tensor))
     sources = tuple(_source_name(volume, plane_source(prepared, volume, plane)) for plane in planes)
-    return PreparedStudy(volume, lungs, prepared, sources, series, (*warnings, *cut_off), stages)
+    return PreparedStudy(volume, lungs, measured, prepared, sources, series, (*warnings, *cut_off), stages)
 
 
 def _source_name(volume: CTVolume, index: int) -> str:

@@ -9,7 +9,7 @@ same choice.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inference.acquisitions import READABLE_IMAGES, Acquisition, acquisitions
@@ -52,7 +52,7 @@ def choose_series(headers: Sequence[InstanceHeader]) -> SeriesChoice:
     exclusions: dict[str, Exclusion] = {}
     series = _by_series(headers)
     for uid, instances in series.items():
-        found = _best_of_series(instances)
+        found = best_of_series(instances)
         if isinstance(found, Acquisition):
             candidates[uid] = found
         else:
@@ -77,7 +77,7 @@ def choose_series(headers: Sequence[InstanceHeader]) -> SeriesChoice:
         series_uid=chosen.first.series_uid,
         sop_instance_uids=tuple(dict.fromkeys(plane.sop_instance_uid for plane in chosen.stack.planes)),
         decisions=tuple(sorted(decisions, key=lambda item: (not item.chosen, item.series_uid))),
-        warnings=_left_out(chosen),
+        warnings=tuple(_warnings(chosen)),
     )
 
 
@@ -89,9 +89,14 @@ def _by_series(headers: Sequence[InstanceHeader]) -> dict[str, list[InstanceHead
     return {uid: list(instances.values()) for uid, instances in series.items()}
 
 
-def _best_of_series(headers: list[InstanceHeader]) -> Acquisition | Exclusion:
-    excluded = [(header, image_exclusion(header)) for header in headers]
-    usable = [header for header, reason in excluded if reason is None]
+def best_of_series(headers: Iterable[InstanceHeader]) -> Acquisition | Exclusion:
+    """The images of one series that make its best stack, or why none do.
+
+    It depends on nothing but these images, so that the reading of pixels finds the same frames again.
+    """
+    images = [image for header in headers for image in header.frames_apart()]
+    excluded = [(image, image_exclusion(image)) for image in images]
+    usable = [image for image, reason in excluded if reason is None]
     if not usable:
         commonest = Counter(reason for _, reason in excluded if reason is not None)
         return max(commonest, key=lambda reason: (commonest[reason], reason.nearness))
@@ -114,7 +119,7 @@ class _Preference:
     kernel: KernelClass
     thickness_mm: float
     slices: int
-    tie: tuple[int, int, str, str]
+    tie: tuple[int | str, ...]
 
     @classmethod
     def of(cls, acquisition: Acquisition, longest_mm: float) -> _Preference:
@@ -125,13 +130,14 @@ class _Preference:
             partial=stack.extent_mm < PARTIAL_COVERAGE * min(longest_mm, CHEST_MM),
             incomplete=not stack.complete or stack.tilt_degrees > 0,
             sparse=stack.spacing_mm[0] > SPARSE_MM,
-            kernel=kernel_class(first.kernel),
-            thickness_mm=round(max(first.slice_thickness_mm or 0.0, stack.spacing_mm[0]), 1),
+            kernel=kernel_class(first.traits.kernel),
+            thickness_mm=round(max(first.traits.slice_thickness_mm or 0.0, stack.spacing_mm[0]), 1),
             slices=len(stack.planes),
             tie=(
                 first.series_number or 0,
-                first.acquisition_number or 0,
+                first.traits.acquisition_number or 0,
                 first.series_uid,
+                *(first.traits.stack_id, first.traits.phase, first.traits.acquisition_time),
                 first.sop_instance_uid,
             ),
         )
@@ -161,7 +167,7 @@ class _Preference:
 
 
 def _is_derived(header: InstanceHeader) -> bool:
-    kinds = header.image_type
+    kinds = header.traits.image_type
     return "DERIVED" in kinds[:1] or bool({"MPR", "REFORMATTED", "RESAMPLED", "AVERAGE"} & set(kinds))
 
 
@@ -169,15 +175,16 @@ def _description(acquisition: Acquisition) -> str:
     first, stack = acquisition.first, acquisition.stack
     origin = "Derived" if _is_derived(first) else "Original"
     return (
-        f"{origin} axial series, {kernel_class(first.kernel).words}, {len(stack.planes)} slices"
+        f"{origin} axial series, {kernel_class(first.traits.kernel).words}, {len(stack.planes)} slices"
         f" {stack.spacing_mm[0]:.2f} mm apart."
     )
 
 
-def _left_out(chosen: Acquisition) -> tuple[str, ...]:
-    if not chosen.left_out:
-        return ()
-    return (f"{chosen.left_out} image(s) of the series belong to another acquisition and were left out.",)
+def _warnings(chosen: Acquisition) -> Iterator[str]:
+    if chosen.left_out:
+        yield f"{chosen.left_out} image(s) of the series belong to another acquisition and were left out."
+    if chosen.first.traits.rescale_type == "US":
+        yield "The images call the unit of their values unspecified: they were taken for Hounsfield units."
 
 
 def _refusal(exclusions: list[Exclusion], decisions: tuple[SeriesDecision, ...]) -> SeriesRefusal:

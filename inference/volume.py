@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.decoding import decode
-from inference.dicom_files import read_header
+from inference.acquisitions import Acquisition
+from inference.decoding import FrameRequest, decode
+from inference.dicom_files import each_header
 from inference.errors import RefusalCode, VolumeRefusal
 from inference.instance_header import InstanceHeader
-from inference.pixels import DecodedFrames, FrameRequest, HounsfieldArray, decoding_seconds
+from inference.pixels import HounsfieldArray
+from inference.series import best_of_series
 from inference.slice_stack import ImagePlane, SliceStack, StackedSlice, stack_planes
 
 MAX_BROKEN_SLICES = 2
@@ -67,7 +70,7 @@ def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str
     paths
         Files of the series, in any order.
     workers
-        Processes or threads that decode.
+        Processes that decode.
     only
         SOP Instance UIDs to use; None for all.
 
@@ -76,20 +79,30 @@ def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str
     VolumeRefusal
         `unreadable_pixels`, `too_large`, or what is wrong with the geometry.
     """
-    headers = _headers(paths, only)
-    stack = stack_planes([plane for header in headers.values() for plane in header.planes])
+    headers, unreadable = _headers(paths, only)
+    if unreadable > MAX_BROKEN_SLICES:
+        raise VolumeRefusal(
+            RefusalCode.UNREADABLE_PIXELS,
+            f"{unreadable} of {len(headers) + unreadable} files of the series are no readable DICOM images.",
+        )
+    stack = _stack(list(headers.values()))
     _bounded(stack)
     frames, problems = _decoded(stack, headers, workers)
     broken = [plane for plane in stack.planes if _frame_of(plane) not in frames]
+    if len(broken) + unreadable > MAX_BROKEN_SLICES:
+        raise VolumeRefusal(
+            RefusalCode.UNREADABLE_PIXELS,
+            f"At least {len(problems) + unreadable} of {len(stack.planes) + unreadable} slices cannot be"
+            f" decoded ({problems[0]}).",
+        )
     warnings: list[str] = []
+    if unreadable:
+        warnings.append(f"{unreadable} file(s) of the series cannot be read and were left out.")
     if broken:
-        if len(broken) > MAX_BROKEN_SLICES:
-            raise VolumeRefusal(
-                RefusalCode.UNREADABLE_PIXELS,
-                f"The pixels of {len(broken)} of {len(stack.planes)} slices cannot be decoded"
-                f" ({problems[0]}).",
-            )
-        warnings.append(f"The pixels of {len(broken)} slice(s) cannot be decoded and were left out.")
+        places = " and ".join(f"{plane.position_mm[2]:.1f}" for plane in broken)
+        warnings.append(
+            f"The pixels of {len(broken)} slice(s) cannot be decoded and were left out: at z = {places} mm."
+        )
         stack = stack_planes([plane for plane in stack.planes if _frame_of(plane) in frames])
     sources = [stack.planes[item.nearest] for item in stack.slices]
     first = next(iter(headers.values()))
@@ -105,20 +118,29 @@ def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str
     )
 
 
-def _headers(paths: Sequence[Path], only: Collection[str] | None) -> dict[Path, InstanceHeader]:
-    """The header of each instance of the series, each instance once."""
+def _headers(paths: Sequence[Path], only: Collection[str] | None) -> tuple[dict[Path, InstanceHeader], int]:
+    """The header of each instance of the series, each instance once, and how many files have none."""
     headers: dict[str, tuple[Path, InstanceHeader]] = {}
-    for path in paths:
-        header = read_header(path)
+    unreadable = 0
+    for path, header in each_header(paths):
         if header is None:
-            raise VolumeRefusal(
-                RefusalCode.UNREADABLE_PIXELS, "A file of the series is no readable DICOM image."
-            )
-        if only is None or header.sop_instance_uid in only:
+            unreadable += 1
+        elif only is None or header.sop_instance_uid in only:
             headers.setdefault(header.sop_instance_uid, (path, header))
+    if not headers:
+        raise VolumeRefusal(RefusalCode.UNREADABLE_PIXELS, "No file of the series is a readable DICOM image.")
     if any(not header.planes for _, header in headers.values()):
         raise VolumeRefusal(RefusalCode.MIXED_GEOMETRY, "An image does not say where it lies in the patient.")
-    return dict(headers.values())
+    return dict(headers.values()), unreadable
+
+
+def _stack(headers: list[InstanceHeader]) -> SliceStack:
+    """The stack that the images make; of several within multi-frame instances the one that was chosen."""
+    if any(header.frame_traits for header in headers):
+        best = best_of_series(headers)
+        if isinstance(best, Acquisition):
+            return best.stack
+    return stack_planes([plane for header in headers for plane in header.planes])
 
 
 def _bounded(stack: SliceStack) -> None:
@@ -138,16 +160,18 @@ def _frame_of(plane: ImagePlane) -> Frame:
 def _decoded(
     stack: SliceStack, headers: dict[Path, InstanceHeader], workers: int
 ) -> tuple[dict[Frame, HounsfieldArray], list[str]]:
-    """Every frame of the stack that can be decoded to its declared matrix, and what is wrong with others."""
+    """Frames of the stack that can be decoded to their declared matrix, and what is wrong with others.
+
+    It ends with the one that makes the series unreadable: each may have cost the decoder its whole time.
+    """
     paths = {header.sop_instance_uid: path for path, header in headers.items()}
-    seconds = max(decoding_seconds(header.transfer_syntax_uid) for header in headers.values())
     wanted: dict[str, list[ImagePlane]] = {}
     for plane in stack.planes:
         wanted.setdefault(plane.sop_instance_uid, []).append(plane)
     jobs = [
-        planes[start : start + _FRAMES_A_REQUEST]
+        list(planes[start::workers])
         for planes in wanted.values()
-        for start in range(0, len(planes), _FRAMES_A_REQUEST)
+        for start in range(min(workers, len(planes)))
     ]
     requests = [
         FrameRequest(paths[job[0].sop_instance_uid], tuple((plane.frame_number or 1) - 1 for plane in job))
@@ -155,25 +179,16 @@ def _decoded(
     ]
     frames: dict[Frame, HounsfieldArray] = {}
     problems: list[str] = []
-    for job, decoded in zip(jobs, decode(requests, seconds_a_frame=seconds, workers=workers), strict=True):
-        _keep(job, decoded, frames, problems)
+    with closing(decode(requests, workers=workers)) as answers:
+        for job, decoded in zip(jobs, answers, strict=True):
+            for plane, frame in zip(job, decoded, strict=True):
+                if frame.hu is not None and frame.hu.shape == (plane.rows, plane.columns):
+                    frames[_frame_of(plane)] = frame.hu
+                else:
+                    problems.append(frame.problem or "the pixels do not fill the matrix")
+            if len(problems) > MAX_BROKEN_SLICES:
+                break
     return frames, problems
-
-
-_FRAMES_A_REQUEST = 32  # of a multi-frame instance: enough requests to share among the workers
-
-
-def _keep(
-    job: Sequence[ImagePlane],
-    decoded: DecodedFrames,
-    frames: dict[Frame, HounsfieldArray],
-    problems: list[str],
-) -> None:
-    for plane, frame in zip(job, decoded.frames, strict=True):
-        if frame is not None and frame.shape == (plane.rows, plane.columns):
-            frames[_frame_of(plane)] = frame
-        else:
-            problems.append(decoded.problem or "the pixels do not fill the matrix")
 
 
 def _assembled(stack: SliceStack, frames: dict[Frame, HounsfieldArray]) -> HounsfieldArray:

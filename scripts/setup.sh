@@ -2,7 +2,7 @@
 # All that the project needs on Debian 12 or Ubuntu: Debian packages where some are missing, a virtual environment
 # in .venv with the pinned Python packages. Quick when nothing changed.
 #
-#   scripts/setup.sh [--tests]     --tests: also what only the tests need (PostgreSQL)
+#   scripts/setup.sh [--tests]     --tests: also what only the tests need (PostgreSQL, OpenJPH, dcm2niix)
 #
 # PYTHON names the interpreter (3.11); VENV the virtual environment's folder (default .venv).
 set -eu
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 VENV=${VENV:-.venv}
 PACKAGES="orthanc orthanc-python orthanc-dicomweb dcmtk dicom3tools"
-[ "${1:-}" = "--tests" ] && PACKAGES="$PACKAGES postgresql"
+[ "${1:-}" = "--tests" ] && PACKAGES="$PACKAGES postgresql openjph-tools dcm2niix"
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 

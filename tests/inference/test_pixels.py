@@ -4,88 +4,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
-from inference.decoding import decode
-from inference.decoding_process import DecodingProcess
-from inference.pixels import FrameRequest, decode_request, decoding_seconds, hounsfield
+from inference.pixels import DecodedFrame, decode_frames, hounsfield
 from tests.inference.synthetic import ct_image, save
 
-LOSSLESS = [
-    "BigEndianExplicit",
-    "DeflatedExplicitVRLittleEndian",
-    "JPEG2000LosslessOnly",
-    "JPEGLSLossless",
-    "JPEGProcess14SV1",
-    "JPEGProcess14Transfer",
-    "LittleEndianImplicit",
-    "RLELossless",
-]
-LOSSY = {"JPEG2000Transfer": 1, "JPEGLSLossy": 1, "JPEGProcess1Transfer": 25, "JPEGProcess2_4": 5}  # mean HU
-RETIRED = ["JPEGProcess10_12", "JPEGProcess6_8"]
 
-
-def cornerstone(ct_data: Path, syntax: str) -> Path:
-    (path,) = (ct_data / "fixtures/transfer-syntaxes/cornerstone-ctimage").glob(f"*_{syntax}*")
-    return path
-
-
-def hu(path: Path) -> np.ndarray:
-    decoded = decode_request(FrameRequest(path, (0,)))
-    assert decoded.problem == ""
-    (frame,) = decoded.frames
-    assert frame is not None
+def decoded(path: Path) -> DecodedFrame:
+    (frame,) = decode_frames(path, [0])
     return frame
 
 
-def test_every_lossless_transfer_syntax_gives_the_same_hounsfield_units(ct_data: Path) -> None:
-    expected = hu(cornerstone(ct_data, "LittleEndianExplicit"))
-    assert (expected.min(), expected.max(), expected.dtype) == (-3024, 1378, np.int16)
-    for syntax in LOSSLESS:
-        np.testing.assert_array_equal(hu(cornerstone(ct_data, syntax)), expected, err_msg=syntax)
-
-
-@pytest.mark.parametrize("syntax", LOSSY)
-def test_lossy_transfer_syntaxes_come_close(ct_data: Path, syntax: str) -> None:
-    expected = hu(cornerstone(ct_data, "LittleEndianExplicit")).astype(float)
-    assert np.abs(hu(cornerstone(ct_data, syntax)) - expected).mean() < LOSSY[syntax]
-
-
-@pytest.mark.parametrize("syntax", RETIRED)
-def test_retired_transfer_syntaxes_are_a_problem_in_words(ct_data: Path, syntax: str) -> None:
-    decoded = decode_request(FrameRequest(cornerstone(ct_data, syntax), (0,)))
-    assert decoded.frames == (None,)
-    assert decoded.problem
-
-
-@pytest.mark.parametrize("name", ["CT1_J2KR", "CT1_JLSL", "CT1_JPLL", "CT1_RLE"])
-def test_the_nema_samples_agree(ct_data: Path, name: str) -> None:
-    folder = ct_data / "fixtures/transfer-syntaxes"
-    np.testing.assert_array_equal(hu(folder / "wg04" / name), hu(folder / "other/D_CLUNIE_CT1_RLE_FRAGS.dcm"))
-
-
-def test_a_signed_codestream_under_an_unsigned_header_is_read_as_signed(ct_data: Path) -> None:
-    image = hu(ct_data / "fixtures/transfer-syntaxes/pylibjpeg-data/TOSHIBA_J2K_SIZ1_PixRep0.dcm")
-    assert image.min() == -2048
-    assert -1000 < image.mean() < -700
+def hu(path: Path) -> np.ndarray:
+    frame = decoded(path)
+    assert frame.problem == ""
+    assert frame.hu is not None
+    return frame.hu
 
 
 def test_no_malformed_file_raises(ct_data: Path) -> None:
     for path in sorted((ct_data / "fixtures/malformed").iterdir()):
-        decoded = decode_request(FrameRequest(path, (0,)))
-        assert (decoded.frames[0] is None) == bool(decoded.problem)
-
-
-def test_processes_give_what_this_process_gives(ct_data: Path) -> None:
-    names = ["JPEGLSLossless", "JPEGProcess10_12", "JPEG2000LosslessOnly"]
-    requests = [FrameRequest(cornerstone(ct_data, name), (0,)) for name in names for _ in range(16)]
-    decoded = list(decode(requests, seconds_a_frame=1.0, workers=2))
-    expected = hu(cornerstone(ct_data, "LittleEndianExplicit"))
-    assert len(decoded) == 48
-    for request, answer in zip(requests, decoded, strict=True):
-        if "10_12" in request.path.name:
-            assert answer.frames == (None,)
-        else:
-            np.testing.assert_array_equal(answer.frames[0], expected)
+        frame = decoded(path)
+        assert (frame.hu is None) == bool(frame.problem)
 
 
 def test_rescale_is_applied_once_and_fractions_are_kept() -> None:
@@ -142,20 +82,30 @@ def test_signed_twelve_bits_are_sign_extended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tags", [{"RescaleSlope": 0}, {"Rows": 65535}, {"Rows": 13}])
 def test_lying_headers_are_a_problem(tmp_path: Path, tags: dict[str, int]) -> None:
     (path,) = save([ct_image(0, **tags)], tmp_path)
-    assert decode_request(FrameRequest(path, (0,))).frames == (None,)
+    assert decoded(path).hu is None
 
 
-def test_a_decoder_that_dies_costs_its_request_and_no_more(ct_data: Path) -> None:
-    decoder = DecodingProcess()
-    request = FrameRequest(cornerstone(ct_data, "JPEGLSLossless"), (0,))
-    assert decoder(request).problem == ""
-    assert decoder._process is not None
-    decoder._process.kill()
-    assert decoder(request).frames == (None,)
-    assert decoder(request).problem == ""
-    decoder.close()
+def test_a_lookup_table_instead_of_a_rescale_is_a_problem(tmp_path: Path) -> None:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4096, 0, 16], [0, 1]
+    table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+    image = ct_image(0, RescaleSlope=None, RescaleIntercept=None)
+    image.ModalityLUTSequence = [table]
+    (path,) = save([image], tmp_path)
+    assert decoded(path).hu is None
 
 
-def test_jpeg_2000_is_known_to_take_longest() -> None:
-    j2k, jls, native = (decoding_seconds(f"1.2.840.10008.1.2{end}") for end in (".4.90", ".4.80", ""))
-    assert j2k > jls > native
+def test_a_padding_range_around_the_image_is_air(tmp_path: Path) -> None:
+    stored = np.full((12, 16), 1064, np.int16)
+    stored[0], stored[1] = 3000, 3010
+    image = ct_image(0, stored, PixelPaddingValue=3000, PixelPaddingRangeLimit=3010)
+    (path,) = save([image], tmp_path)
+    assert (hu(path)[:2] == -1024).all()
+    assert (hu(path)[2:] == 40).all()
+
+
+def test_the_frames_of_a_file_break_one_by_one(tmp_path: Path) -> None:
+    (path,) = save([ct_image(0)], tmp_path)
+    first, second = decode_frames(path, [0, 1])
+    assert first.hu is not None
+    assert (second.hu, bool(second.problem)) == (None, True)

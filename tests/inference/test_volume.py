@@ -7,8 +7,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage
 
 from inference.dicom_files import files_below, read_headers
 from inference.errors import RefusalCode, VolumeRefusal
@@ -80,12 +78,28 @@ def test_one_broken_slice_is_left_out_with_a_warning_and_three_are_refused(tmp_p
     images[7].PixelData = images[7].PixelData[:100]
     volume = read_volume(save(images, tmp_path / "one"))
     np.testing.assert_array_equal(volume.slice_hu(7), distinct(70) - 1024)
-    assert "1 slice(s) cannot be decoded" in volume.warnings[0]
+    assert volume.warnings[0] == (
+        "The pixels of 1 slice(s) cannot be decoded and were left out: at z = -282.5 mm."
+    )
     for index in (3, 12):
         images[index].PixelData = images[index].PixelData[:100]
     found = refusal(save(images, tmp_path / "three"))
     assert found.code is RefusalCode.UNREADABLE_PIXELS
     assert "3 of 24 slices" in found.sentence
+
+
+def test_two_files_that_cannot_be_read_are_left_out_and_a_third_is_refused(tmp_path: Path) -> None:
+    images = [ct_image(index, distinct(10 * index)) for index in range(24)]
+    paths = dict(zip(range(24), save(images, tmp_path), strict=True))
+    for index in (3, 12):
+        paths[index].write_bytes(b"broken")
+    volume = read_volume(list(paths.values()))
+    np.testing.assert_array_equal(volume.slice_hu(3), distinct(30) - 1024)
+    assert volume.warnings[0] == "2 file(s) of the series cannot be read and were left out."
+    assert "between z = -295.0 and -290.0 mm" in volume.warnings[1]
+    paths[20].write_bytes(b"")
+    found = refusal(list(paths.values()))
+    assert (found.code, "3 of 24 files" in found.sentence) == (RefusalCode.UNREADABLE_PIXELS, True)
 
 
 def test_a_file_that_is_no_dicom_is_unreadable(tmp_path: Path) -> None:
@@ -102,45 +116,6 @@ def test_only_the_wanted_images_are_read(tmp_path: Path) -> None:
     paths = save(ct_series(24), tmp_path)
     wanted = {f"{STUDY}.1.{index + 1}" for index in range(20)}
     assert len(read_volume(paths, only=wanted).voxels_hu) == 20
-
-
-def enhanced(frames: int = 24) -> Dataset:
-    """One Enhanced CT whose frames lie in no order, each with its own rescale."""
-    order = np.random.default_rng(2).permutation(frames)
-    image = ct_image(0, SOPClassUID=EnhancedCTImageStorage, ImagePositionPatient=None, RescaleIntercept=None,
-                     ImageOrientationPatient=None, PixelSpacing=None, RescaleSlope=None)  # fmt: skip
-    image.NumberOfFrames = frames
-    image.PixelData = b"".join(distinct(int(index)).tobytes() for index in order)
-    shared, measures, orientation = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [0.8, 0.8], 2.5
-    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
-    image.SharedFunctionalGroupsSequence = [shared]
-    groups = []
-    for index in order:
-        group, position, transformation = Dataset(), Dataset(), Dataset()
-        position.ImagePositionPatient = [-100, -80, -300 + 2.5 * int(index)]
-        transformation.RescaleSlope, transformation.RescaleIntercept = 1, -1000 - int(index)
-        transformation.RescaleType = "HU"
-        group.PlanePositionSequence, group.PixelValueTransformationSequence = [position], [transformation]
-        groups.append(group)
-    image.PerFrameFunctionalGroupsSequence = groups
-    return image
-
-
-def test_an_enhanced_ct_is_read_frame_by_frame(tmp_path: Path) -> None:
-    image = enhanced()
-    (path,) = save([image], tmp_path)
-    files = read_headers([path])
-    choice = choose_series(files.headers)
-    assert choice.sop_instance_uids == (image.SOPInstanceUID,)
-    volume = read_volume(files.series(choice))
-    assert len(volume.voxels_hu) == 24
-    for index in range(24):
-        np.testing.assert_array_equal(volume.slice_hu(index), distinct(index) - 1000 - index)
-    positions = [group.PlanePositionSequence[0].ImagePositionPatient[2]
-                 for group in image.PerFrameFunctionalGroupsSequence]  # fmt: skip
-    assert [positions[number - 1] for number in volume.frame_numbers] == sorted(positions)  # type: ignore[operator]
 
 
 ORIENTATIONS = {
