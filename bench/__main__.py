@@ -1,7 +1,8 @@
 """Measurements: tables in Markdown on standard output, figures as JSON below `var/bench`.
 
-python -m bench              the demonstration bundle and one of full size, on the processor
+python -m bench              reading, the demonstration bundle and one of full size, on the processor
 python -m bench study        one bundle in one precision, from ZIP to JSON
+python -m bench reading      ZIP to encoder input by transfer syntax, headers of 3,000 files
 python -m bench machine      the processor's matrix products, and the operations of each network
 python -m bench queue        queued studies, and how long the networks wait between two
 python -m bench precision    what reduced precision changes in the answers
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from bench import commands
 from bench.commands import DEMONSTRATION, FOLDER, FULL_SIZE, TWO_TOWERS
+from bench.reading_cases import CASES
+from bench.reading_command import run_reading
 
 
 def main() -> int:
@@ -34,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=_positive, default=3)
     parser.add_argument("--json", type=Path, default=FOLDER / "bench.json")
+    _add_data(parser)
     parser.set_defaults(run=commands.run_all)
     subparsers = parser.add_subparsers(title="commands")
     which = f"a bundle's folder, or {FULL_SIZE} or {TWO_TOWERS}, which are made below {FOLDER}"
@@ -47,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     study.add_argument("--json", type=Path, default=FOLDER / "study.json")
     study.set_defaults(run=commands.run_study)
+
+    _add_reading(subparsers.add_parser("reading", help="ZIP to encoder input by transfer syntax; headers"))
 
     machine = subparsers.add_parser("machine", help="matrix products, and operations of each network")
     machine.add_argument("--json", type=Path, default=FOLDER / "machine.json")
@@ -83,6 +89,30 @@ def _parser() -> argparse.ArgumentParser:
     gpu.add_argument("--json", type=Path, default=FOLDER / "gpu.json")
     gpu.set_defaults(run=commands.run_gpu)
     return parser
+
+
+def _add_reading(reading: argparse.ArgumentParser) -> None:
+    reading.add_argument("--case", action="append", choices=CASES, help="by default all of them")
+    reading.add_argument("--repeats", type=_positive, default=5, help="studies that count, after the first")
+    _add_data(reading)
+    reading.add_argument("--json", type=Path, default=FOLDER / "reading.json")
+    reading.set_defaults(run=run_reading)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=_folder,
+        default=os.environ.get("CT_TEST_DATA"),
+        help="folder of real studies, by default that of CT_TEST_DATA; without it they are left out",
+    )
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return folder
 
 
 def _positive(text: str) -> int:

@@ -15,13 +15,17 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.reading_cases import CASES
+from bench.reading_command import measure_cases
+
 FOLDER = Path("var/bench")
 DEMONSTRATION = "best_models/demo"
 FULL_SIZE, TWO_TOWERS = "full-size", "full-size-two-towers"
 
 
 def run_all(arguments: argparse.Namespace) -> int:
-    """Small and full size, each study in a process of its own, so that its memory is its own."""
+    """Reading, then small and full size; each in a process of its own, so that its memory is its own."""
+    reading = measure_cases(CASES, arguments.repeats, arguments.data, FOLDER / "reading.json")
     studies: list[dict[str, Any]] = []
     cases = [(DEMONSTRATION, "float32", 120), (FULL_SIZE, "float32", 300), (FULL_SIZE, "bf16", 300)]
     for bundle, precision, slices in cases:
@@ -32,7 +36,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         subprocess.run([sys.executable, "-m", "bench", "study", *options], check=True)
         studies.append(json.loads(file.read_text(encoding="utf-8")))
         file.unlink()
-    _write(arguments.json, {"studies": studies})
+    _write(arguments.json, {"reading": reading, "studies": studies})
     return 0
 
 

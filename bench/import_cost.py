@@ -18,7 +18,7 @@ class CommandCost:
 
 
 def measure_command(command: Sequence[str]) -> CommandCost:
-    """Run a command and wait for it; this process must have had no larger child before.
+    """Run a command and wait for it; this process must be small, and have had no larger child before.
 
     Raises
     ------

@@ -1,47 +1,37 @@
-"""Reading alone: a ZIP of 300 slices to encoder input, by transfer syntax; headers; lungs.
-
-python -m bench.reading              all of it, each case in a process of its own
-python -m bench.reading CASE         one case: uncompressed, jpeg-ls, jpeg-2000 or headers
-"""
+"""Reading alone: a study from its ZIP to encoder input by transfer syntax, and headers of many files."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import subprocess
-import sys
-import threading
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from io import BytesIO
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from pydicom import dcmread
-from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless
-
+from bench.coded_studies import coded_study, enhanced_study, folder_study, small_files
+from bench.machine import Machine, describe_machine
+from bench.plain_way import plain_encoder_input, plain_headers
+from bench.process_family import MemoryPeak, memory_peak, processor_seconds
+from bench.reading_cases import ENHANCED, HEADERS, REAL, UNCOMPRESSED
 from bench.study_archive import study_archive
 from bench.tables import markdown_table
 from dicom_node.settings import HttpSettings
 from dicom_node.uploads import receive_zip
+from inference.allocator import keep_freed_memory
 from inference.dicom_files import one_study, read_headers
+from inference.preparation import prepare_series
+from inference.reading_pool import READERS
+from inference.reading_process import ReadingProcess
 from inference.series import choose_series
 from inference.stages import Stages
+from models.manifest import InputSpec
+from models.published import PUBLISHED_INPUT
 
-FOLDER = Path("var/bench")
-SLICES, SIDE = 300, 512
-HEADERS, HEADERS_SIDE = 3000, 128
-
-UNCOMPRESSED, HEADER_PASS = "uncompressed", "headers"
-SYNTAXES: dict[str, UID] = {"jpeg-ls": JPEGLSLossless, "jpeg-2000": JPEG2000Lossless}
-CASES = (UNCOMPRESSED, *SYNTAXES, HEADER_PASS)
 WHOLE = "ZIP to encoder input"
-_MEMORY_SAMPLE_S = 0.05
+_MANY, _MANY_SLICES, _MANY_SIDE = 3000, 300, 128
 
 
 @dataclass(frozen=True)
@@ -50,50 +40,181 @@ class ReadingFigures:
 
     Attributes
     ----------
-    seconds
-        Median of the repeats by stage. `lungs` is segmentation and densitometry; `WHOLE` holds every stage.
+    files, slices
+        In the ZIP, and of the volume; no slices where headers alone are read.
+    start_s
+        From the start of the reading processes until they answer; a node does that while it loads networks.
     first_s
-        The first run, which starts the reading processes; it does not count to the medians.
-    peak_bytes
-        The most that this process and those it started held together (proportional set size), in a run that
-        is not timed.
+        The first study after that.
+    seconds
+        By stage, of the fastest of the repeats. `lungs` is segmentation and densitometry; `WHOLE` holds
+        every stage.
+    median_s
+        `WHOLE`, median of the repeats.
+    first_processor_s, processor_s
+        Processor seconds of the first study and the fewest of the repeats, node and readers together.
+    plain_s
+        The plain way in the same process (`bench.plain_way`), the fastest of its runs; None where it cannot.
+    memory
+        Of a run that is not timed.
     """
 
+    machine: Machine
     case: str
     files: int
+    slices: int
     repeats: int
-    seconds: dict[str, float]
+    start_s: float
     first_s: float
-    peak_bytes: int
+    seconds: dict[str, float]
+    median_s: float
+    first_processor_s: float
+    processor_s: float
+    plain_s: float | None
+    memory: MemoryPeak
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ReadingFigures:
+        """Figures that were written as JSON."""
+        return cls(**{**data, "machine": Machine(**data["machine"]), "memory": MemoryPeak(**data["memory"])})
+
+    @property
+    def whole_s(self) -> float:
+        """The fastest of the repeats."""
+        return self.seconds[WHOLE]
 
 
-def measure_reading(case: str, repeats: int) -> ReadingFigures:
-    """Time one of `CASES`; its files are made below `FOLDER` where they are not there."""
-    if case == HEADER_PASS:
-        files = _many_files(FOLDER / f"headers-{HEADERS}")
-        return _measured(case, len(files), repeats, lambda: _header_pass(files))
-    archive = study_archive(FOLDER / f"chest-{SLICES}.zip", SLICES, SIDE)
-    if case != UNCOMPRESSED:
-        archive = _compressed(archive, FOLDER / f"chest-{SLICES}-{case}.zip", SYNTAXES[case])
-    return _measured(case, SLICES, repeats, lambda: _study(archive))
+@dataclass(frozen=True)
+class Work:
+    """A case: its files, how it is read (seconds by stage, and slices), and the plain way to read it."""
+
+    files: int
+    read: Callable[[], tuple[dict[str, float], int]]
+    plain: Callable[[], object] | None
 
 
-def _measured(case: str, files: int, repeats: int, work: Callable[[], dict[str, float]]) -> ReadingFigures:
-    first_s = work()[WHOLE]
-    with _memory_of_processes() as memory:
-        work()
-    runs = [work() for _ in range(repeats)]
-    seconds = {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
-    return ReadingFigures(case, files, repeats, seconds, first_s, max(memory.samples))
+def reading_work(
+    case: str, folder: Path, data: Path | None, slices: int = 300, spec: InputSpec = PUBLISHED_INPUT
+) -> Work:
+    """One of `bench.reading_cases.CASES`; what it reads is made below `folder` where it is not there.
+
+    Parameters
+    ----------
+    data
+        Folder of test data; only real studies need it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If an encoder is not installed, or real images are not there.
+    """
+    if case == HEADERS:
+        many = study_archive(folder / f"chest-{_MANY_SLICES}-{_MANY_SIDE}.zip", _MANY_SLICES, _MANY_SIDE)
+        files = small_files(many, folder / f"headers-{_MANY}", _MANY)
+        return Work(len(files), lambda: _headers(files), lambda: plain_headers(files))
+    if case in REAL:
+        if data is None or not (data / REAL[case]).is_dir():
+            raise FileNotFoundError("its images are not at hand (--data)")
+        archive = folder_study(data / REAL[case], folder / f"{case}.zip")
+    else:
+        archive = study_archive(folder / f"chest-{slices}.zip", slices)
+        if case == ENHANCED:
+            archive = enhanced_study(archive, folder / f"chest-{slices}-{case}.zip")
+        elif case != UNCOMPRESSED:
+            archive = coded_study(archive, folder / f"chest-{slices}-{case}.zip", case)
+    with TemporaryDirectory(dir=archive.parent) as unpacked:
+        count = len(receive_zip(archive, HttpSettings(), Path(unpacked)).files)
+    plain = None if case == ENHANCED else lambda: plain_encoder_input(archive, spec)
+    return Work(count, lambda: _study(archive, spec), plain)
 
 
-def _study(archive: Path) -> dict[str, float]:
-    """Seconds by stage of one study, as the node reads it."""
-    # They load torch, which reads its environment once: `main` sets it first.
-    from inference.preparation import prepare_series  # noqa: PLC0415
-    from models.manifest import InputSpec  # noqa: PLC0415
+def measure_reading(case: str, work: Work, repeats: int, plain_repeats: int = 2) -> ReadingFigures:
+    """Time a case in this process, which should be a fresh one: its first study is measured, too."""
+    keep_freed_memory()  # as a node does
+    start_s = _start_readers(os.cpu_count() or 2)
+    computed = processor_seconds()
+    first, slices = work.read()
+    first_processor_s = processor_seconds() - computed
+    memory = memory_peak(work.read)
+    plain: list[float] = []
+    processor: list[float] = []
+    runs: list[dict[str, float]] = []
+    for number in range(repeats):
+        computed = processor_seconds()
+        runs.append(work.read()[0])
+        processor.append(processor_seconds() - computed)
+        if work.plain is not None and number < plain_repeats:  # close to each other: other work disturbs both
+            plain.append(_seconds(work.plain))
+    return ReadingFigures(
+        machine=describe_machine(),
+        case=case,
+        files=work.files,
+        slices=slices,
+        repeats=repeats,
+        start_s=start_s,
+        first_s=first[WHOLE],
+        seconds=min(runs, key=lambda run: run[WHOLE]),
+        median_s=statistics.median(run[WHOLE] for run in runs),
+        first_processor_s=first_processor_s,
+        processor_s=min(processor),
+        plain_s=min(plain, default=None),
+        memory=memory,
+    )
 
-    published = InputSpec((1.5, 0.75, 0.75), (240, 480, 480), 20)
+
+def speed_table(figures: Sequence[ReadingFigures]) -> str:
+    """Seconds by stage of the fastest run of every case, in Markdown."""
+    stages = list(dict.fromkeys(stage for item in figures for stage in item.seconds if stage != WHOLE))
+    rows = [
+        (
+            item.case,
+            str(item.files),
+            *(f"{item.seconds[stage]:.2f}" if stage in item.seconds else "" for stage in stages),
+            f"{item.whole_s:.2f}",
+            f"{item.median_s:.2f}",
+            f"{item.processor_s:.2f}",
+        )
+        for item in figures
+    ]
+    return markdown_table(("fastest run, s", "files", *stages, "whole", "median", "processor"), rows)
+
+
+def cost_table(figures: Sequence[ReadingFigures]) -> str:
+    """First study, comparison with the plain way, and memory, in Markdown."""
+    rows = [
+        (
+            item.case,
+            f"{item.start_s:.2f}",
+            f"{item.first_s:.2f}",
+            f"{item.first_processor_s:.2f}",
+            *(
+                ("", "")
+                if item.plain_s is None
+                else (f"{item.plain_s:.2f}", f"{item.plain_s / item.whole_s:.1f}")
+            ),
+            *(
+                f"{size / 1e9:.2f}"
+                for size in (item.memory.own_bytes, item.memory.children_bytes, item.memory.together_bytes)
+            ),
+        )
+        for item in figures
+    ]
+    header = (
+        "",
+        "start, s",
+        "first, s",
+        "its processor, s",
+        "plain way, s",
+        "times",
+        "node, GB",
+        "readers, GB",
+        "both, GB",
+    )
+    return markdown_table(header, rows)
+
+
+def _study(archive: Path, spec: InputSpec) -> tuple[dict[str, float], int]:
+    """Seconds by stage of one study, as the node reads it, and its slices."""
     with TemporaryDirectory(dir=archive.parent) as folder:
         started = time.perf_counter()
         upload = receive_zip(archive, HttpSettings(), Path(folder))
@@ -102,137 +223,38 @@ def _study(archive: Path) -> dict[str, float]:
         choice = choose_series(one_study(files.headers))
         chosen = time.perf_counter()
         stages = Stages()
-        prepare_series(files.series(choice), choice, published, workers=os.cpu_count() or 2, stages=stages)
+        workers = os.cpu_count() or 2
+        study = prepare_series(files.series(choice), choice, spec, workers=workers, stages=stages)
         whole = time.perf_counter() - started
-    return {
-        "unpack": received - started,
-        "headers and choice": chosen - received,
-        **stages.seconds,
-        WHOLE: whole,
-    }
+    unpack, headers = received - started, chosen - received
+    seconds = {"unpack": unpack, "headers and choice": headers, **stages.seconds, WHOLE: whole}
+    return seconds, len(study.volume.voxels_hu)
 
 
-def _header_pass(files: list[Path]) -> dict[str, float]:
+def _headers(files: Sequence[Path]) -> tuple[dict[str, float], int]:
     started = time.perf_counter()
     if len(read_headers(files).headers) != len(files):
         raise AssertionError("a file was not read")
-    return {WHOLE: time.perf_counter() - started}
+    seconds = time.perf_counter() - started
+    return {"headers and choice": seconds, WHOLE: seconds}, 0
 
 
-def _compressed(archive: Path, path: Path, syntax: UID) -> Path:
-    """The same study in another transfer syntax; `path` is left as it is where it exists."""
-    if path.is_file():
-        return path
-    unfinished = path.with_suffix(".part")
-    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as target:
-        for name in source.namelist():
-            dataset = dcmread(BytesIO(source.read(name)))
-            dataset.compress(syntax, generate_instance_uid=False)
-            content = BytesIO()
-            dataset.save_as(content, enforce_file_format=True)
-            target.writestr(name, content.getvalue())
-    return unfinished.rename(path)
+def _start_readers(count: int) -> float:
+    """Seconds until so many reading processes were started and answered."""
+
+    def greet(process: ReadingProcess, _: int) -> None:
+        process.ask("header", Path(os.devnull))
+        process.answer(0)
+
+    def start() -> None:
+        READERS.start(count)
+        for _ in READERS.each(greet, range(count), count):
+            pass  # an exception of a thread is raised here
+
+    return _seconds(start)
 
 
-def _many_files(folder: Path) -> list[Path]:
-    """Slices of a small matrix, whose headers are those of any other, each with a UID of its own."""
-    if not folder.is_dir():
-        archive = study_archive(FOLDER / f"chest-{SLICES}-{HEADERS_SIDE}.zip", SLICES, HEADERS_SIDE)
-        unfinished = folder.with_suffix(".part")
-        unfinished.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(archive) as source:
-            datasets = [dcmread(BytesIO(source.read(name))) for name in source.namelist()]
-        for number in range(HEADERS):
-            dataset = datasets[number % len(datasets)]
-            dataset.SOPInstanceUID = f"2.25.{number + 1}"
-            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-            dataset.save_as(unfinished / f"IM{number:05d}", enforce_file_format=True)
-        unfinished.rename(folder)
-    return sorted(folder.iterdir())
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """Bytes that the processes held together, sampled."""
-
-    samples: list[int] = field(default_factory=list)
-
-
-@contextmanager
-def _memory_of_processes() -> Iterator[_Memory]:
-    memory, done = _Memory(), threading.Event()
-
-    def sample() -> None:
-        while not done.is_set():
-            memory.samples.append(sum(map(_proportional_bytes, _family(os.getpid()))))
-            done.wait(_MEMORY_SAMPLE_S)
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
-        yield memory
-    finally:
-        done.set()
-        sampler.join()
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all that it and its children started."""
-    children = [
-        int(child)
-        for listed in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in _text(listed).split()
-    ]
-    return [pid, *(member for child in children for member in _family(child))]
-
-
-def _proportional_bytes(pid: int) -> int:
-    """Memory of a process, what it shares divided by those that share it; 0 once it has ended."""
-    for line in _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""  # the process has ended
-
-
-def main() -> int:
-    """Measure one case and print its figures as JSON, or each in a process of its own and print a table."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is loaded
-    parser = argparse.ArgumentParser(prog="python -m bench.reading", description=__doc__.partition("\n")[0])
-    parser.add_argument("case", nargs="?", choices=CASES)
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    if arguments.case is not None:
-        print(json.dumps(asdict(measure_reading(arguments.case, arguments.repeats))))
-        return 0
-    figures = []
-    for case in CASES:
-        command = [sys.executable, "-m", "bench.reading", case, "--repeats", str(arguments.repeats)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        figures.append(ReadingFigures(**json.loads(done.stdout)))
-    print(_table(figures))
-    return 0
-
-
-def _table(figures: list[ReadingFigures]) -> str:
-    stages = list(figures[0].seconds)
-    rows = [
-        (
-            item.case,
-            *(f"{item.seconds[stage]:.2f}" if stage in item.seconds else "" for stage in stages),
-            f"{item.first_s:.2f}",
-            f"{item.peak_bytes / 1e9:.2f}",
-        )
-        for item in figures
-    ]
-    return markdown_table(("case", *stages, "first run", "peak GB"), rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from inference.errors import RefusalCode, VolumeRefusal
 from inference.functional_groups import FrameTraits
 from inference.image_exclusion import Exclusion
@@ -26,6 +28,12 @@ _NEARNESS = (
     RefusalCode.MIXED_GEOMETRY,
     RefusalCode.MISSING_SLICES,
 )
+SAME_PLACE_MM = 0.05
+"""Images this near to each other are of one place, the rounding of headers aside."""
+
+CONTIGUOUS = 1.2
+"""Distance of slices, of their thickness, above which they leave out what lies between them."""
+
 READABLE_IMAGES = 100
 """Nearness of the least of the exclusions that concern geometry; below it lie images of other kinds."""
 
@@ -34,12 +42,14 @@ READABLE_IMAGES = 100
 class Acquisition:
     """Images that make one stack; `left_out` counts the images of the series that do not belong to it.
 
+    `unplaced` counts those of the series whose headers do not say where they lie, or in which units.
     Frames of a multi-frame instance are images of their own here.
     """
 
     headers: tuple[InstanceHeader, ...]
     stack: SliceStack
     left_out: int
+    unplaced: int = 0
 
     @property
     def first(self) -> InstanceHeader:
@@ -84,7 +94,8 @@ def _explains(split: _Split, parts: list[_Headers], whole: SliceStack | Exclusio
 
     Images of one place must be. Where there is a gap, or nothing wrong at all, only parts that lie within
     each other are two acquisitions: parts that follow each other are one scan, of which half would pass for
-    the whole. The scanner's own counts of acquisitions and of stacks alone may explain a gap.
+    the whole. Another coordinate system and the scanner's own counts of acquisitions and of stacks alone may
+    explain a gap.
     """
     if isinstance(whole, Exclusion):
         if whole.reason == RefusalCode.MIXED_GEOMETRY:
@@ -93,7 +104,23 @@ def _explains(split: _Split, parts: list[_Headers], whole: SliceStack | Exclusio
             return False
         if split in _COUNTED:
             return True
+    elif split in _BY_SCAN and _fill_each_other(parts, whole):
+        return False
     return _interleaved(parts)
+
+
+def _fill_each_other(parts: list[_Headers], whole: SliceStack) -> bool:
+    """Whether slices that lie edge to edge would be torn into parts with gaps: rotations of one scan.
+
+    Two scans that lie within each other are each without gaps, and overlap.
+    """
+    thickness = parts[0][0].traits.slice_thickness_mm or 0.0
+    if whole.spacing_mm[0] > CONTIGUOUS * thickness:
+        return False
+    stacks = [_stack(part) for part in parts]
+    return not any(
+        isinstance(stack, SliceStack) and stack.spacing_mm[0] <= CONTIGUOUS * thickness for stack in stacks
+    )
 
 
 def _interleaved(parts: list[_Headers]) -> bool:
@@ -147,24 +174,45 @@ def _parallel(headers: _Headers) -> list[_Headers]:
 
 
 def _copies(headers: _Headers) -> list[_Headers]:
-    """First, second, ... image of every position, by acquisition time and instance number."""
-    positions: dict[Hashable, _Headers] = defaultdict(list)
-    for header in sorted(headers, key=lambda item: (item.traits.acquisition_time, item.instance_number or 0)):
-        positions[tuple(round(value, 1) for value in header.planes[0].position_mm)].append(header)
-    most = max(len(group) for group in positions.values())
-    return [[group[rank] for group in positions.values() if rank < len(group)] for rank in range(most)]
+    """First, second, ... image of every place, by acquisition time, instance number and content time."""
+    normal = headers[0].planes[0].normal
+    heights = [float(normal @ header.planes[0].position_mm) for header in headers]
+    places: list[_Headers] = []
+    last = -np.inf
+    for height, header in sorted(zip(heights, headers, strict=True), key=lambda item: item[0]):
+        if height - last > SAME_PLACE_MM:
+            places.append([])
+            last = height
+        places[-1].append(header)
+    for place in places:
+        place.sort(
+            key=lambda item: (
+                item.traits.acquisition_time,
+                item.instance_number or 0,
+                item.traits.content_time,
+                item.sop_instance_uid,
+            )
+        )
+    most = max(len(place) for place in places)
+    return [[place[rank] for place in places if rank < len(place)] for rank in range(most)]
 
 
 def _by(key: Callable[[FrameTraits], Hashable]) -> _Split:
     return lambda headers: _grouped(headers, lambda header: key(header.traits))
 
 
+_by_number = _by(lambda traits: traits.acquisition_number)
+_by_time = _by(lambda traits: traits.acquisition_time)
+
 _COUNTED: tuple[_Split, ...] = (
-    _by(lambda traits: traits.acquisition_number),
+    _by(lambda traits: traits.frame_of_reference),
+    _by_number,
     _by(lambda traits: traits.stack_id),
 )
-"""The scanner's own counts: they alone may explain a gap."""
+"""The scanner's own coordinate systems and counts: they alone may explain a gap."""
 
+_BY_SCAN = (_by_number, _by_time)
+"""What the rotations of one scan may differ in."""
 
 _SPLITS: tuple[_Split, ...] = (
     *_COUNTED,
@@ -173,6 +221,6 @@ _SPLITS: tuple[_Split, ...] = (
     _by(lambda traits: traits.slice_thickness_mm),
     _by(lambda traits: traits.kvp),
     _by(lambda traits: traits.phase),
-    _by(lambda traits: traits.acquisition_time),
+    _by_time,
     _copies,
 )

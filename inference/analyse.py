@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,15 @@ from inference.columns import DENSITOMETRY, DIFFUSION, UnknownLabelError, column
 from inference.decision import decide
 from inference.densitometry import COLUMNS as DENSITOMETRY_COLUMNS
 from inference.errors import RefusalCode, VolumeRefusal
-from inference.findings import findings, key_slices
+from inference.findings import findings, key_slices, side_warning
 from inference.fusion import Fusion, FusionCode, FusionError
 from inference.memory_use import MemberMemory
 from inference.network_reader import NetworkReader
+from inference.overview import coronal_overview
 from inference.preparation import PreparedStudy, prepare_nifti, prepare_series
+from inference.reading_pool import READERS
 from inference.saliency import SaliencyMap, anomaly_saliency
+from inference.saliency_file import saliency_bytes
 from inference.series import SeriesChoice
 from inference.stages import Progress, Stages
 from inference.study_result import Algorithm, BundleIdentity, StudyResult
@@ -64,6 +68,7 @@ class Analyser:
         precision: Precision = "float32",
         threads: int | None = None,
         cpu_fallback: bool = True,
+        reading_timeout_s: float = math.inf,
     ) -> None:
         """Load and verify the bundle.
 
@@ -79,6 +84,8 @@ class Analyser:
             Threads of torch; None leaves its default.
         cpu_fallback
             Whether a study for which a GPU has too little memory is read on the CPU in float32.
+        reading_timeout_s
+            Longest time for reading all files of one study.
 
         Raises
         ------
@@ -87,8 +94,10 @@ class Analyser:
         """
         if threads is not None:
             torch.set_num_threads(threads)
+        self._reading_timeout_s = reading_timeout_s
         self._workers = threads or min(os.cpu_count() or 2, MOST_DECODERS)
         keep_freed_memory()
+        READERS.start(self._workers)  # ready when the networks are
         bundle = load_bundle(bundle_folder, device=device, precision=precision)
         self.manifest = bundle.manifest
         self.precision = precision
@@ -117,15 +126,29 @@ class Analyser:
         *,
         key: str = "",
         progress: Progress | None = None,
+        keep_saliency: Callable[[bytes], None] | None = None,
     ) -> StudyResult:
         """The answer about the chosen series: `prepare`, then `answer`.
+
+        `keep_saliency` is given the saliency of the located findings (`inference.saliency_file`).
 
         Raises
         ------
         Refusal
             If the series cannot be read or is no chest.
         """
-        return self.answer(self.prepare(paths, choice, progress=progress), key=key).result
+        study = self.prepare(paths, choice, progress=progress)
+        answer = self.answer(study, key=key)
+        if keep_saliency is not None:
+            located = {
+                finding.name: answer.saliency[finding.name]
+                for finding in answer.result.findings
+                if finding.region is not None
+            }
+            keep_saliency(
+                saliency_bytes(located, study.volume.affine, coronal_overview(study.volume, study.lungs))
+            )
+        return answer.result
 
     def analyse_nifti(self, path: Path, *, name: str, progress: Progress | None = None) -> StudyResult:
         """The answer about a NIfTI volume, its study being called `nifti_<name>`.
@@ -157,7 +180,12 @@ class Analyser:
             If the series cannot be read or is no chest.
         """
         return prepare_series(
-            paths, choice, self.manifest.input, workers=self._workers, stages=Stages(progress)
+            paths,
+            choice,
+            self.manifest.input,
+            workers=self._workers,
+            stages=Stages(progress),
+            reading_timeout_s=self._reading_timeout_s,
         )
 
     def prepare_nifti(self, path: Path, *, name: str, progress: Progress | None = None) -> PreparedStudy:
@@ -200,9 +228,13 @@ class Analyser:
         with stages.measure("fusion"):
             densities = {DENSITOMETRY: measured.columns} if measured is not None else {}
             columns = score_columns({**reading.scores, **densities}, self._groups)
-            found = findings(self.manifest.findings, columns, saliency, volume, study.lungs)
+            reliance = self.manifest.saliency
+            found = findings(
+                self.manifest.findings, columns, saliency, volume, study.lungs, reliance=reliance
+            )
             fused = self._fusion.fuse(columns) if self._fusion is not None else None
             decision = decide(self.manifest, fused, found, columns)
+            no_side = side_warning(found, reliance)
         result = StudyResult(
             key=key,
             study_uid=volume.study_uid,
@@ -226,6 +258,7 @@ class Analyser:
                 *study.warnings,
                 *reading.warnings,
                 *decision.warnings,
+                *((no_side,) if no_side is not None else ()),
             ),
             bundle=self.identity,
             algorithms=self._algorithms,

@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from inference.projection_words import words
+
 Region = Literal["chest", "elsewhere", ""]
 
 _CHEST = re.compile(r"CHEST|THORA|TORAX|TÓRAX|LUNG|POUMON|BODY|ГРУД|ЛЕГК|ЛЁГК|\bОГК\b")
+_SPINE = re.compile(r"SPINE|SPINAL|VERTEBR|RACHIS|COLUMNA|COLONNE|WIRBEL|\bBWS\b|ПОЗВОН")
+_LUNGS_TOO = re.compile(r"CHEST|LUNG|POUMON|ЛЕГК|ЛЁГК|\bОГК\b")
 _ELSEWHERE = re.compile(
     r"HEAD|BRAIN|SKULL|NECK|SPINE|ABD|PELVI|KNEE|ANKLE|WRIST|ELBOW|SHOULDER|EXTREMIT|SINUS|LIVER|KIDNEY"
     r"|\b(LEG|ARM|HIP|FOOT|HAND)S?\b|ГОЛОВ|МОЗГ|БРЮШ|ЖИВОТ|ПЕЧЕН|ПОЧ[ЕК]|ПОЗВОН|МАЛ\w+ ТАЗ|\b(ОБП|ОМТ)\b"
@@ -24,9 +28,11 @@ def body_region(*texts: str) -> Region:
     A text that names the chest beside other regions ("CHESTABDPELVIS") counts as chest.
     """
     for text in texts:
-        words = re.sub(r"[\W\d_]+", " ", text.upper())
-        if _CHEST.search(words):
+        named = words(text)
+        if _SPINE.search(named) and not _LUNGS_TOO.search(named):
+            return "elsewhere"  # the thoracic spine: its field holds no lungs
+        if _CHEST.search(named):
             return "chest"
-        if _ELSEWHERE.search(words):
+        if _ELSEWHERE.search(named):
             return "elsewhere"
     return ""

@@ -5,6 +5,7 @@ So a bad tag costs at most its own instance. Every function takes a keyword of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,11 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 def text(dataset: Dataset, keyword: str) -> str:
     """All values as one text, "" without any."""
     return "\\".join(texts(dataset, keyword))
+
+
+def is_uid(value: str) -> bool:
+    """Digits and dots, at most 64 (PS3.5 section 9.1); leading zeros, which some writers have, are let be."""
+    return re.fullmatch(r"[0-9.]{1,64}", value) is not None
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 
 from inference.pixels import DecodedFrame
 from inference.reading_pool import READERS
-from inference.reading_process import ReadingAnswer, ReadingError, ReadingProcess
-
-MOST_STARTS = 3
-"""Processes that one request may cost; frames that are left then count as not decoded."""
+from inference.reading_process import (
+    MOST_STARTS,
+    ReadingAnswer,
+    ReadingError,
+    ReadingInterruptedError,
+    ReadingProcess,
+)
 
 _STOPPED = DecodedFrame(None, "the decoder stopped or does not answer")
 
@@ -26,7 +30,9 @@ class FrameRequest:
     frames: tuple[int, ...]
 
 
-def decode(requests: Sequence[FrameRequest], *, workers: int = 2) -> Generator[tuple[DecodedFrame, ...]]:
+def decode(
+    requests: Sequence[FrameRequest], *, workers: int = 2, deadline: float = math.inf
+) -> Generator[tuple[DecodedFrame, ...]]:
     """The frames of every request, in order.
 
     Whatever is wrong with a frame costs that frame alone: a decoder that crashes, hangs or takes too much
@@ -38,8 +44,15 @@ def decode(requests: Sequence[FrameRequest], *, workers: int = 2) -> Generator[t
         What to decode.
     workers
         How many processes decode at a time.
+    deadline
+        Of `time.monotonic`.
+
+    Raises
+    ------
+    OutOfTime
+        Beyond `deadline`.
     """
-    yield from READERS.each(_decode, requests, workers)
+    yield from READERS.each(_decode, requests, workers, deadline)
 
 
 def decode_frame(path: Path, frame: int) -> DecodedFrame:
@@ -60,14 +73,16 @@ def _decode(process: ReadingProcess, request: FrameRequest) -> tuple[DecodedFram
 def _decode_on(
     process: ReadingProcess, request: FrameRequest, frames: tuple[int, ...]
 ) -> Iterator[DecodedFrame]:
-    """Frames up to the first one that costs the process."""
+    """Frames up to the first one that costs the process, or to where someone else ended it."""
     try:
         size = request.path.stat().st_size
         process.ask("frames", request.path, frames)
         for _ in frames:
             yield _decoded(process.answer(size))
-    except OSError as error:
-        yield DecodedFrame(None, f"{type(error).__name__} while decoding")
+    except ReadingInterruptedError:
+        return
+    except OSError:
+        yield DecodedFrame(None, "the file cannot be read")
     except (ReadingError, ValueError, KeyError, TypeError):
         process.close()
         yield _STOPPED

@@ -1,10 +1,14 @@
 """Lung volumes and densities: the `densitometry` member, which needs no network.
 
-Every value is counted from the original voxels. The mask comes from the coarse grid of `lungs`: inside of
-it, one coarse voxel from its border, all voxels count, vessels too; on the border those below -400 HU do,
-half way between lung and soft tissue. Trachea and main bronchi do not count, nor does what has no air at the
-lung's edge (effusion, consolidation that reaches the pleura). The gas of a pneumothorax counts as lung: by
-its density it is not told from a bulla.
+Every value is counted from the original voxels of both lungs together, but for the two volumes by side. The
+mask comes from the coarse grid of `lungs`: inside of it, one coarse voxel from its border, all voxels count,
+vessels, small bronchi and nodules too; on the border those below -400 HU do, half way between lung and soft
+tissue. Trachea and main bronchi do not count, nor does what has no air at the lung's edge (effusion, a tumour
+or consolidation that reaches the pleura). The gas of a pneumothorax counts as lung: by its density it is not
+told from a bulla. No voxel is left out for being too light or too dense, and nothing is corrected for
+breath, dose, kernel or the scanner's calibration of air: compare values of one protocol only.
+
+`docs/lungs.md` says what the numbers mean beside those of other programs.
 """
 
 from __future__ import annotations
@@ -26,7 +30,10 @@ _LOWEST_HU, _HIGHEST_HU = -1100, 3071
 _OUTSIDE, _WITHIN = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 _HOUNSFIELD, _MILLILITRE, _PERCENT = "[hnsf'U]", "mL", "%"
 _NOISE = "A sharp kernel, a low dose and thin slices raise it"
-_LYNCH = "(Lynch and Al-Qaisi, J Thorac Imaging 28, 2013)"
+_VOLUME = (
+    "Volume of the lungs' voxels at the breath of the scan, vessels included, trachea and main bronchi not"
+    " (by threshold: Hu et al., IEEE Trans Med Imaging 20, 2001)."
+)
 
 
 @dataclass(frozen=True)
@@ -81,14 +88,14 @@ def _measured(histograms: NDArray[np.int64], voxel_ml: float) -> Iterator[Measur
     """Every measurement, in the order of `COLUMNS`."""
     left_ml, right_ml = (float(side.sum()) * voxel_ml for side in histograms)
     hu, counts = np.arange(_LOWEST_HU, _HIGHEST_HU + 1), histograms.sum(axis=0)
-    within = f"Volume of the lung at the breath of the scan, vessels included {_LYNCH}."
-    yield Measurement("Lung volume", left_ml + right_ml, _MILLILITRE, within)
-    yield Measurement("Lung volume, left", left_ml, _MILLILITRE, within)
-    yield Measurement("Lung volume, right", right_ml, _MILLILITRE, within)
+    yield Measurement("Lung volume", left_ml + right_ml, _MILLILITRE, _VOLUME)
+    yield Measurement("Lung volume, left", left_ml, _MILLILITRE, _VOLUME)
+    yield Measurement("Lung volume, right", right_ml, _MILLILITRE, _VOLUME)
     mean_hu = float((hu * counts).sum() / counts.sum())
     yield Measurement(
-        "Mean lung density", mean_hu, _HOUNSFIELD, f"Mean of all voxels of both lungs {_LYNCH}."
-    )
+        "Mean lung density", mean_hu, _HOUNSFIELD,
+        "Mean of the lungs' voxels (Mascalchi et al., J Thorac Dis 9, 2017).",
+    )  # fmt: skip
     yield Measurement(
         "LAA-950", _percent(counts, hu < -950), _PERCENT,
         f"Share of the lungs' voxels below -950 HU (Gevenois et al., AJRCCM 152, 1995). {_NOISE}.",
@@ -99,12 +106,14 @@ def _measured(histograms: NDArray[np.int64], voxel_ml: float) -> Iterator[Measur
     )  # fmt: skip
     yield Measurement(
         "HAA", _percent(counts, (hu >= -600) & (hu <= -250)), _PERCENT,
-        "Share of the lungs' voxels from -600 to -250 HU (Lederer et al., AJRCCM 180, 2009).",
+        "Share of the lungs' voxels from -600 to -250 HU, both included (limits: Lederer et al., AJRCCM 180,"
+        " 2009; as a share: Podolanczuk et al., Eur Respir J 48, 2016). Vessels' edges count.",
     )  # fmt: skip
     perc15_hu = float(hu[np.searchsorted(np.cumsum(counts), 0.15 * counts.sum())])
     yield Measurement(
         "Perc15", perc15_hu, _HOUNSFIELD,
-        "15th percentile of the lungs' voxels (Dirksen et al., AJRCCM 160, 1999); add 1000 for g/L.",
+        "15th percentile of the lungs' voxels: the least HU that 15 % of them do not exceed (Dirksen et al.,"
+        " AJRCCM 160, 1999); add 1000 for g/L.",
     )  # fmt: skip
 
 

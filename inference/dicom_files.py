@@ -5,8 +5,10 @@ Strangers' files are parsed in processes of their own (`inference.reading_proces
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,15 @@ from inference.header_json import header_from_json
 from inference.header_parsing import UNREADABLE_FILE, SourceHeader
 from inference.instance_header import InstanceHeader
 from inference.reading_pool import READERS, WORKERS
-from inference.reading_process import ReadingAnswer, ReadingError, ReadingProcess, What
+from inference.reading_process import (
+    MOST_STARTS,
+    OutOfTime,
+    ReadingAnswer,
+    ReadingError,
+    ReadingInterruptedError,
+    ReadingProcess,
+    What,
+)
 from inference.series import SeriesChoice
 
 _FILES_A_JOB = 32
@@ -29,12 +39,14 @@ MOST_ENDED = 20
 class DicomFiles:
     """The DICOM instances among files: headers, the file of each SOP Instance UID, and what was left aside.
 
-    `ignored` counts files by reason: `not_dicom`, `dicomdir`, `duplicate`.
+    `ignored` counts files by reason: `not_dicom`, `dicomdir`, `duplicate`. `unreadable` are those of the
+    first kind: no DICOM, or broken before their pixels.
     """
 
     headers: tuple[InstanceHeader, ...]
     paths: dict[str, Path]
     ignored: dict[str, int]
+    unreadable: tuple[Path, ...] = ()
 
     def series(self, choice: SeriesChoice) -> list[Path]:
         """The files of the chosen images, in slice order."""
@@ -48,37 +60,53 @@ def files_below(path: Path) -> list[Path]:
     return sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.is_symlink())
 
 
-def read_headers(paths: Iterable[Path]) -> DicomFiles:
+def read_headers(paths: Iterable[Path], deadline: float = math.inf) -> DicomFiles:
     """The headers of all DICOM instances among `paths`; a file without preamble is accepted.
+
+    Of several files of one instance the largest is taken, the first of equal ones: a smaller one may have
+    been cut off on its way.
 
     Raises
     ------
     UploadRefusal
         `not_dicom` if none of the files is a DICOM instance.
+    VolumeRefusal
+        `reading_too_slow` beyond `deadline` (of `time.monotonic`).
     """
-    headers: list[InstanceHeader] = []
+    headers: dict[str, InstanceHeader] = {}
     files: dict[str, Path] = {}
     ignored: Counter[str] = Counter()
-    for path, header in each_header(paths):
+    unreadable: list[Path] = []
+    for path, header in each_header(paths, deadline):
         if header is None:
             ignored["not_dicom"] += 1
+            unreadable.append(path)
         elif header.is_directory:
             ignored["dicomdir"] += 1
-        elif header.sop_instance_uid in files:
-            ignored["duplicate"] += 1
         else:
-            headers.append(header)
-            files[header.sop_instance_uid] = path
+            known = files.get(header.sop_instance_uid)
+            ignored["duplicate"] += known is not None
+            if known is None or path.stat().st_size > known.stat().st_size:
+                headers[header.sop_instance_uid] = header
+                files[header.sop_instance_uid] = path
     if not headers:
         raise UploadRefusal(
             RefusalCode.NOT_DICOM, f"None of the {ignored.total()} file(s) is a DICOM image that can be read."
         )
-    return DicomFiles(tuple(headers), files, dict(ignored))
+    return DicomFiles(tuple(headers.values()), files, dict(+ignored), tuple(unreadable))
 
 
-def each_header(paths: Iterable[Path]) -> Iterator[tuple[Path, InstanceHeader | None]]:
-    """The header of every file, in order; None if it is no DICOM instance or is broken before its pixels."""
-    for path, answer in _answers("header", list(paths)):
+def each_header(
+    paths: Iterable[Path], deadline: float = math.inf
+) -> Iterator[tuple[Path, InstanceHeader | None]]:
+    """The header of every file, in order; None if it is no DICOM instance or is broken before its pixels.
+
+    Raises
+    ------
+    VolumeRefusal
+        `reading_too_slow` beyond `deadline` (of `time.monotonic`).
+    """
+    for path, answer in _answers("header", list(paths), deadline):
         yield path, None if answer is None else _header(answer)
 
 
@@ -111,6 +139,13 @@ def source_headers(paths: Sequence[Path]) -> list[Dataset]:
     return headers
 
 
+def too_slow() -> VolumeRefusal:
+    """The refusal of a study whose files take more time than there is for all of them."""
+    return VolumeRefusal(
+        RefusalCode.READING_TOO_SLOW, "The images could not be read within the time that one study has."
+    )
+
+
 def one_study(headers: Sequence[InstanceHeader], study_uid: str | None = None) -> tuple[InstanceHeader, ...]:
     """The headers of the one study that there is, or of the one asked for.
 
@@ -132,7 +167,9 @@ def one_study(headers: Sequence[InstanceHeader], study_uid: str | None = None) -
     return wanted
 
 
-def _answers(what: What, paths: list[Path]) -> Iterator[tuple[Path, ReadingAnswer | None]]:
+def _answers(
+    what: What, paths: list[Path], deadline: float = math.inf
+) -> Iterator[tuple[Path, ReadingAnswer | None]]:
     """What a reading process found in every file; None where it found nothing or was ended by it."""
     ended: list[Path] = []
 
@@ -149,8 +186,11 @@ def _answers(what: What, paths: list[Path]) -> Iterator[tuple[Path, ReadingAnswe
         return answers
 
     jobs = [paths[start : start + _FILES_A_JOB] for start in range(0, len(paths), _FILES_A_JOB)]
-    for job, answers in zip(jobs, READERS.each(read, jobs, WORKERS), strict=True):
-        yield from zip(job, answers, strict=True)
+    try:
+        for job, answers in zip(jobs, READERS.each(read, jobs, WORKERS, deadline), strict=True):
+            yield from zip(job, answers, strict=True)
+    except OutOfTime as error:
+        raise too_slow() from error
 
 
 def _ask(process: ReadingProcess, what: What, path: Path) -> ReadingAnswer | None:
@@ -158,9 +198,17 @@ def _ask(process: ReadingProcess, what: What, path: Path) -> ReadingAnswer | Non
         size = path.stat().st_size
     except OSError:
         return None
-    process.ask(what, path)
-    answer = process.answer(size)
+    answer = _answer(process, what, path, size)
     return answer if answer.found else None
+
+
+def _answer(process: ReadingProcess, what: What, path: Path, size: int) -> ReadingAnswer:
+    for _ in range(MOST_STARTS - 1):
+        with suppress(ReadingInterruptedError):
+            process.ask(what, path)
+            return process.answer(size)
+    process.ask(what, path)
+    return process.answer(size)
 
 
 def _header(answer: ReadingAnswer) -> InstanceHeader | None:

@@ -3,6 +3,9 @@
 HU are held within [-1000, 1000], resampled trilinearly (align_corners False, no antialiasing), divided by
 1000, and cropped or padded with -1 about the centre. The tensor's axes are (z, x, y): its planes are
 transposed against DICOM's rows and columns, as those that the networks were trained on.
+
+In one case the crop is not the published one: where it would cut the lungs, as in a scan of the whole trunk,
+it is taken around them, with a warning.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.errors import RefusalCode, VolumeRefusal
+from inference.lung_crop import Crop, around_lungs
+from inference.lungs import Lungs
 from inference.upright import UprightVolume, upright
 from inference.volume import CTVolume
 from models.manifest import InputSpec
@@ -43,19 +48,31 @@ class EncoderInput:
         of voxel centres and may lie outside the volume where the tensor is padded.
     planes
         The tensor's planes [first, last) that come from the CT and not from padding.
+    warnings
+        A sentence for each axis along which the crop was taken around the lungs.
     """
 
     tensor: Tensor
     to_source: NDArray[np.float64]
     planes: tuple[int, int]
+    warnings: tuple[str, ...] = ()
 
     def source_index(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """(slice, row, column) in the CT volume of points (..., 3) given as (z, x, y) in the tensor."""
         return points @ self.to_source[:3, :3].T + self.to_source[:3, 3]
 
 
-def encoder_input(volume: CTVolume, spec: InputSpec) -> EncoderInput:
+def encoder_input(volume: CTVolume, spec: InputSpec, lungs: Lungs | None = None) -> EncoderInput:
     """Prepare a volume for the networks of a bundle.
+
+    Parameters
+    ----------
+    volume
+        The CT.
+    spec
+        Spacing and shape that the networks were trained on.
+    lungs
+        Those of the volume, which the crop must not cut; None for the published crop in any case.
 
     Raises
     ------
@@ -75,10 +92,13 @@ def encoder_input(volume: CTVolume, spec: InputSpec) -> EncoderInput:
             f"The series covers {axes[0].resampled} planes of {spec.spacing_mm[0]:g} mm; at least"
             f" {spec.minimum_slices} are needed.",
         )
+    warnings: tuple[str, ...] = ()
+    if lungs is not None:
+        axes, warnings = around_lungs(axes, lungs, source)
     tensor = torch.full(spec.shape, -1.0)
     _fill(tensor, source, axes)
     first = axes[0].before
-    return EncoderInput(tensor, _way_back(source, axes), (first, first + axes[0].kept))
+    return EncoderInput(tensor, _way_back(source, axes), (first, first + axes[0].kept), warnings)
 
 
 def resampled_length(voxels: int, spacing_mm: float, target_mm: float) -> int:
@@ -104,16 +124,9 @@ def slice_images(tensor: Tensor, image_size: int, planes: range | list[int] | No
 
 
 @dataclass(frozen=True)
-class _Axis:
-    """Resampling and centring along one axis: `n` voxels become `resampled`, of which `kept` are used.
+class _Axis(Crop):
+    """Resampling and cropping along one axis; `before` is the padding in front of the first used voxel."""
 
-    `start` is the first used one, `before` the padding in front of it.
-    """
-
-    n: int
-    resampled: int
-    start: int
-    kept: int
     before: int
 
     @classmethod

@@ -31,6 +31,8 @@ class RefusalCode(StrEnum):
     NO_LUNGS = "no_lungs"
     LUNGS_TRUNCATED = "lungs_truncated"
     UNREADABLE_PIXELS = "unreadable_pixels"
+    IMAGES_REJECTED = "images_rejected"
+    UNREADABLE_TEXT = "unreadable_text"
     NOT_DICOM = "not_dicom"
     NOT_A_ZIP = "not_a_zip"
     NOT_A_NIFTI = "not_a_nifti"
@@ -40,6 +42,8 @@ class RefusalCode(StrEnum):
     MIXED_STUDIES = "mixed_studies"
     STUDY_NOT_FOUND = "study_not_found"
     UNPACKING_TOO_SLOW = "unpacking_too_slow"
+    READING_TOO_SLOW = "reading_too_slow"
+    NO_SPACE = "no_space"
 
 
 REMEDIES: dict[RefusalCode, str] = {
@@ -52,6 +56,8 @@ REMEDIES: dict[RefusalCode, str] = {
     RefusalCode.NO_LUNGS: "Nothing needs to be done if this is not a chest CT; otherwise check the series.",
     RefusalCode.LUNGS_TRUNCATED: "Send a series that covers both lungs from apex to base.",
     RefusalCode.UNREADABLE_PIXELS: "Send the series again, uncompressed or in a lossless transfer syntax.",
+    RefusalCode.IMAGES_REJECTED: "Nothing needs to be done; send the corrected images when there are some.",
+    RefusalCode.UNREADABLE_TEXT: "Correct the character set (0008,0005) of the images and send them again.",
     RefusalCode.NOT_DICOM: "Send DICOM CT images.",
     RefusalCode.NOT_A_ZIP: "Pack the DICOM files as a plain ZIP; over HTTP, send it as the field 'file'.",
     RefusalCode.NOT_A_NIFTI: "Send a NIfTI volume (.nii or .nii.gz); over HTTP, as the field 'file'.",
@@ -61,6 +67,8 @@ REMEDIES: dict[RefusalCode, str] = {
     RefusalCode.MIXED_STUDIES: "Send one study at a time, or ask for one by its Study Instance UID.",
     RefusalCode.STUDY_NOT_FOUND: "Check the Study Instance UID, or send that study alone and ask for none.",
     RefusalCode.UNPACKING_TOO_SLOW: "Send one study at a time, or ask the administrator to raise the limit.",
+    RefusalCode.READING_TOO_SLOW: "Send it uncompressed, or ask the administrator to raise the limit.",
+    RefusalCode.NO_SPACE: "Tell the administrator; send the upload again when the node's disk has room.",
 }
 
 

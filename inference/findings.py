@@ -11,9 +11,10 @@ from inference.encoder_input import EncoderInput
 from inference.lungs import Lungs
 from inference.members import Ensemble, Reading
 from inference.saliency import Point, SaliencyMap, saliency_maps
+from inference.saliency_region import saliency_piece
 from inference.study_result import Finding, SliceReference
 from inference.volume import CTVolume
-from models.manifest import FindingSpec
+from models.manifest import SIDES_RELIED_ON, FindingSpec, SaliencySpec
 
 MAX_KEY_SLICES = 5
 
@@ -54,15 +55,35 @@ def findings(
     saliency: Mapping[str, SaliencyMap],
     volume: CTVolume,
     lungs: Lungs | None,
+    *,
+    reliance: SaliencySpec | None,
 ) -> tuple[Finding, ...]:
     """Every finding that the bundle names, in its order.
+
+    `reliance` says from which value on the saliency locates a finding, and whether sides are told; without
+    it a finding has a best slice and no region.
 
     Raises
     ------
     KeyError
         If no member gives a column that a finding is made of.
     """
-    return tuple(_finding(spec, columns, saliency.get(spec.name), volume, lungs) for spec in specs)
+    return tuple(
+        _finding(spec, columns, saliency.get(spec.name), volume, lungs, reliance=reliance) for spec in specs
+    )
+
+
+def side_warning(found: Sequence[Finding], reliance: SaliencySpec | None) -> str | None:
+    """Why no side is told, where a located finding could have had one."""
+    if reliance is None or reliance.tells_sides or all(finding.region is None for finding in found):
+        return None
+    if reliance.side_agreement is None:
+        return "No side is told of any finding: nobody measured how often this bundle's would be right."
+    return (
+        "No side is told of any finding: of the sides that this bundle named in"
+        f" {reliance.side_cases} held-out findings {100 * reliance.side_agreement:.0f} % were right, and at"
+        f" least {100 * SIDES_RELIED_ON:.0f} % are needed."
+    )
 
 
 def key_slices(
@@ -113,10 +134,18 @@ def _finding(
     saliency: SaliencyMap | None,
     volume: CTVolume,
     lungs: Lungs | None,
+    *,
+    reliance: SaliencySpec | None,
 ) -> Finding:
     probability = float(np.mean([columns[name] for name in spec.columns]))
     present = probability >= spec.operating_point
     peak = saliency.peak() if saliency is not None else None
+    region, side = None, None
+    if present and saliency is not None and reliance is not None:
+        piece = saliency_piece(saliency, reliance.voxel_threshold)
+        region = piece.region(volume) if piece is not None else None
+        if piece is not None and region is not None and lungs is not None and reliance.tells_sides:
+            side = piece.side(lungs)
     return Finding(
         name=spec.name,
         probability=probability,
@@ -124,9 +153,10 @@ def _finding(
         present=present,
         severity=spec.severity,
         member_scores=_member_scores(spec, columns),
-        laterality=lungs.side(*peak) if present and peak is not None and lungs is not None else None,
+        laterality=side,
         best_slice=_reference(peak, volume) if peak is not None else None,
         umbrella=spec.umbrella,
+        region=region,
     )
 
 

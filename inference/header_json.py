@@ -45,7 +45,7 @@ def header_from_json(data: dict[str, Any]) -> InstanceHeader:
 
 _PLAIN = (
     "sop_instance_uid", "sop_class_uid", "study_uid", "series_uid", "patient", "modality", "series_number",
-    "instance_number", "region", "samples_per_pixel", "transfer_syntax_uid",
+    "instance_number", "region", "projection", "samples_per_pixel", "signed_pixels", "transfer_syntax_uid",
 )  # fmt: skip
 
 

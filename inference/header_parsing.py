@@ -21,6 +21,7 @@ from pydicom.filewriter import write_dataset
 
 from inference.dataset_values import UNREADABLE_VALUE
 from inference.instance_header import HEADER_TAGS, InstanceHeader
+from inference.preamble import PREAMBLE_BYTES, PREFIX
 
 UNREADABLE_FILE = (
     *UNREADABLE_VALUE,
@@ -36,6 +37,9 @@ UNREADABLE_FILE = (
 )
 """What reading a stranger's file raises."""
 
+_FIRST_GROUPS = frozenset({b"\x02\0", b"\0\x02", b"\x08\0", b"\0\x08"})
+"""Groups 0002 and 0008, in either byte order: no data set of an image begins with another."""
+
 LARGEST_VALUE = 1 << 16
 """Bytes of an element that a report has no use for: overlays, thumbnails, lookup tables."""
 
@@ -43,12 +47,24 @@ LARGEST_VALUE = 1 << 16
 def parse_header(path: Path) -> InstanceHeader | None:
     """The header of one file, None if it is no DICOM instance or is broken before its pixels."""
     try:
+        if not _may_be_dicom(path):
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a stranger's odd values are judged by `InstanceHeader`
             dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(HEADER_TAGS))
             return InstanceHeader.from_dataset(dataset)
     except UNREADABLE_FILE:
         return None
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Whether a file has the prefix of PS3.10, or begins as a data set or file meta information without one.
+
+    Else a gigabyte of zeros would be read as elements of no length, one after the other, for a minute.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(PREAMBLE_BYTES + len(PREFIX))
+    return head.endswith(PREFIX) or head[:2] in _FIRST_GROUPS
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ def planes_of_frames(dataset: Dataset, frames: Sequence[FunctionalGroups]) -> tu
 
 
 def single_plane(dataset: Dataset) -> tuple[ImagePlane, ...]:
-    """The plane of an instance of one frame, () if it is unknown."""
+    """The plane of an instance of one frame, () if it is unknown, or if it has more, against its class."""
+    if (values.integer(dataset, "NumberOfFrames") or 1) != 1:
+        return ()
     plane = _plane(FunctionalGroups(Dataset(), Dataset(), dataset), dataset, None)
     return () if plane is None else (plane,)
 

@@ -21,6 +21,7 @@ from inference import dataset_values as values
 from inference.body_region import Region, body_region
 from inference.functional_groups import FrameTraits, FunctionalGroups
 from inference.header_planes import planes_of_frames, single_plane
+from inference.projection_words import names_projection
 from inference.slice_stack import ImagePlane
 
 MULTI_FRAME = frozenset({EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
@@ -28,13 +29,15 @@ CT_STORAGE = frozenset({CTImageStorage, *MULTI_FRAME})
 
 HEADER_TAGS: tuple[str, ...] = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID",
+    "FrameOfReferenceUID",
     "Modality", "ImageType", "SeriesNumber", "InstanceNumber", "AcquisitionNumber",
-    "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "ContentTime",
-    "TemporalPositionIdentifier", "TriggerTime", "NominalPercentageOfCardiacPhase", "KVP",
-    "ConvolutionKernel", "SliceThickness", "SeriesDescription", "BodyPartExamined", "SamplesPerPixel",
-    "RescaleType", "Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagePositionPatient",
-    "ImageOrientationPatient", "VolumeBasedCalculationTechnique", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "SpecificCharacterSet",
+    "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime",
+    "TemporalPositionIdentifier", "TriggerTime", "NominalPercentageOfCardiacPhase",
+    "NominalPercentageOfRespiratoryPhase", "KVP", "ConvolutionKernel", "SliceThickness",
+    "SeriesDescription", "BodyPartExamined", "SamplesPerPixel", "PixelRepresentation", "RescaleSlope",
+    "RescaleIntercept", "RescaleType", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
+    "ImagePositionPatient", "ImageOrientationPatient", "VolumeBasedCalculationTechnique",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SpecificCharacterSet",
 )  # fmt: skip
 """The only elements that need to be read from a file for `InstanceHeader.from_dataset`."""
 
@@ -46,8 +49,8 @@ class InstanceHeader:
     `patient` is a digest of the patient's identifier ("" without one): equal for equal patients, and no more.
     `traits` tells it apart from others of its series; those of the first frame, if it has many. `planes` is
     empty where the header does not say where its frames lie. `frame_traits` are those of each plane of a
-    multi-frame instance. `region` is what its words name. `transfer_syntax_uid` is "" where the header did
-    not come from a file.
+    multi-frame instance. `region` is what its words name, `projection` whether they name a projection.
+    `transfer_syntax_uid` is "" where the header did not come from a file.
     """
 
     sop_instance_uid: str
@@ -59,7 +62,9 @@ class InstanceHeader:
     series_number: int | None
     instance_number: int | None
     region: Region
+    projection: bool
     samples_per_pixel: int
+    signed_pixels: bool
     traits: FrameTraits
     planes: tuple[ImagePlane, ...]
     frame_traits: tuple[FrameTraits, ...] = ()
@@ -72,11 +77,12 @@ class InstanceHeader:
         Raises
         ------
         ValueError
-            If one of the UIDs of study, series, instance or class is missing: this is no DICOM instance.
+            If one of the UIDs of study, series, instance or class is missing, or is none: this is no DICOM
+            instance. UIDs are shown and logged; no other text of a tag is.
         """
         uids = [values.text(dataset, f"{level}UID") for level in
                 ("SOPInstance", "SOPClass", "StudyInstance", "SeriesInstance")]  # fmt: skip
-        if not all(uids):
+        if not all(map(values.is_uid, uids)):
             raise ValueError("not a DICOM instance: a UID of study, series, instance or class is missing")
         multi_frame = uids[1] in MULTI_FRAME
         frames = FunctionalGroups.of(dataset)
@@ -93,7 +99,9 @@ class InstanceHeader:
             region=body_region(
                 values.text(dataset, "SeriesDescription"), values.text(dataset, "BodyPartExamined")
             ),
+            projection=names_projection(values.text(dataset, "SeriesDescription")),
             samples_per_pixel=values.integer(dataset, "SamplesPerPixel") or 1,
+            signed_pixels=values.integer(dataset, "PixelRepresentation") == 1,
             traits=FrameTraits.of(frames[0], multi_frame=multi_frame),
             planes=planes,
             frame_traits=_each_once(frames) if multi_frame and planes else (),

@@ -31,6 +31,8 @@ _WORDS: tuple[tuple[str, KernelClass], ...] = (
     ("ULTRA", KernelClass.SHARP),
     ("SHARP", KernelClass.SHARP),
     ("STANDARD", KernelClass.STANDARD),
+    ("SMOOTH", KernelClass.STANDARD),
+    ("CHST", KernelClass.STANDARD),
     ("STND", KernelClass.STANDARD),
     ("STD", KernelClass.STANDARD),
     ("SOFT", KernelClass.STANDARD),
@@ -53,9 +55,13 @@ _PHILIPS: dict[str, KernelClass] = {
     "UA": KernelClass.HEAD,
     "UB": KernelClass.HEAD,
     "UC": KernelClass.HEAD,
+    **dict.fromkeys(
+        ("SA", "SB", "SC", "CA", "CB", "CC", "CD", "XCA", "XCB", "XCC", "XCD"), KernelClass.STANDARD
+    ),
 }
 _CANON = re.compile(r"FC(\d{1,2})")
-_SIEMENS = re.compile(r"([BIJHTUQ])([A-Z]?)(\d{2})[A-Z]?")
+_SIEMENS = re.compile(r"([BDIJHSTUQ])([A-Z]?)(\d{2})[A-Z]?")
+_UNITED_IMAGING_HEAD = re.compile(r"H_[A-Z]")
 
 
 def kernel_class(kernel: str) -> KernelClass:
@@ -63,7 +69,7 @@ def kernel_class(kernel: str) -> KernelClass:
 
     GE: words. Siemens: letter of the body part and sharpness number (B70f, Br60d, Bl57d, I70f). Canon and
     Toshiba: FC number (FC50 to FC59 and FC80 to FC89 lung, FC20 to FC29 and FC60 to FC69 head). Philips:
-    letters.
+    letters. United Imaging: body part and words (B_VSHARP_B, H_SOFT_C).
     """
     name = kernel.split("\\", maxsplit=1)[0].strip().upper()
     if name in _PHILIPS:
@@ -72,6 +78,8 @@ def kernel_class(kernel: str) -> KernelClass:
         return _canon(int(match.group(1)))
     if match := _SIEMENS.match(name):
         return _siemens(match.group(1), match.group(2), int(match.group(3)))
+    if _UNITED_IMAGING_HEAD.match(name):
+        return KernelClass.HEAD
     return next((kind for word, kind in _WORDS if word in name), KernelClass.OTHER)
 
 
@@ -88,4 +96,4 @@ def _siemens(family: str, organ: str, sharpness: int) -> KernelClass:
         return KernelClass.HEAD
     if organ == "L" or sharpness >= 60:
         return KernelClass.LUNG
-    return KernelClass.STANDARD if sharpness < 50 else KernelClass.OTHER
+    return KernelClass.STANDARD if sharpness < 50 else KernelClass.SHARP

@@ -24,6 +24,10 @@ AIRWAY_WIDENING = 2.0
 ONE_SIDE = 0.85  # of a piece of lung on one side of the midline
 COUNTED_PIECE = 0.02  # of both lungs: smaller pieces are not asked whether they cross the midline
 MOST_EROSIONS = 4
+ONE_LUNG = 0.7
+"""Of a piece on one side of the midline that no erosion parts: one lung that reaches over it, as after the
+other one was taken out. Two lungs that touch share more evenly."""
+
 CLOSING_MM = 6.0
 """Half the width of vessels and fissures that are filled in; the lung's outer shape stays."""
 
@@ -127,14 +131,25 @@ def _sides(lungs: Mask, on_left: Mask) -> tuple[Mask, Mask]:
             break
         core = eroded(core)
     towards_left = share > 0.5
-    split = crossing[labels]
+    split = (crossing & (share > 1 - ONE_LUNG) & (share < ONE_LUNG))[labels]
     left = core & np.where(split, on_left, towards_left[labels])
     right = core & ~left
     for _ in range(2 * erosions):
         left |= dilated(left) & lungs & ~right
         right |= dilated(right) & lungs & ~left
     rest = lungs & ~left & ~right
-    return left | (rest & on_left), right | (rest & ~on_left)
+    left = _whole_lungs(lungs, left | (rest & on_left))
+    return left, lungs & ~left
+
+
+def _whole_lungs(lungs: Mask, left: Mask) -> Mask:
+    """The left lung, where a piece nearly all of one side is one lung with its tip over the midline."""
+    pieces, count = ndimage.label(lungs)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    share = np.bincount(pieces[left], minlength=count + 1) / np.maximum(sizes, 1)
+    wholly_left: Mask = (share > ONE_SIDE)[pieces]
+    shared: Mask = ((share >= 1 - ONE_SIDE) & (share <= ONE_SIDE))[pieces]
+    return (wholly_left & lungs) | (shared & left)
 
 
 def _filled(lung: Mask) -> Mask:

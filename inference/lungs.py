@@ -3,7 +3,7 @@
 This is the classical way of lung segmentation (Hu et al., IEEE TMI 20, 2001). It tells a chest from anything
 else, gives sides, anchors slices, and says to `densitometry` where to measure. The rules that decide what is
 a lung are about anatomy alone: inside a body lies a large amount of tissue as dense as aerated lung, with
-vessels in it, over the height of a lung.
+vessels in it, over the height of a lung (`lung_signs` tells it from other things).
 """
 
 from __future__ import annotations
@@ -15,21 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.body_mask import TISSUE_ABOVE_HU, inside_body, width
 from inference.coarse_grid import CoarseGrid, coarse_grid
 from inference.errors import RefusalCode, VolumeRefusal
 from inference.lung_fields import lung_fields
-from inference.morphology import Mask, dilated, eroded, opened
+from inference.lung_signs import LUNG_MEAN_HU, is_built_like_lung
+from inference.morphology import Mask, dilated, eroded
 from inference.volume import CTVolume
 
 AIR_BELOW_HU = -400  # air and aerated lung
-TISSUE_ABOVE_HU = -250
-PADDING_BELOW_HU = -1500  # outside the reconstructed circle
-LUNG_MEAN_HU = (-972.0, -500.0)
-"""Mean density of aerated lung, from severe emphysema to widespread opacity; bowel gas lies below."""
-
-MINIMUM_TEXTURE_HU = 25.0
-"""Standard deviation on the coarse grid: vessels and airways give 45 or more, a foam insert only noise."""
-
 MINIMUM_VOLUME_ML = 500.0
 MINIMUM_HEIGHT_MM = 60.0
 MINIMUM_VOLUME_SHARE = 0.03  # of the body's width cubed
@@ -41,7 +35,17 @@ UNCUT = 0.5
 """How much less suffices where the lungs end below the topmost slice: consolidated lungs, not the lung bases
 that every scan of an abdomen begins with."""
 
+OPEN_SHARE = 0.3
+"""Of their largest area, from which on the topmost slice cuts the lungs: the trachea alone is less."""
+
+SMALLEST_FIELD_MM = 20.0
+"""In any direction: less shows no lungs, and lengths given in mm would be very many voxels of it."""
+
 COMPONENT_SHARE = 0.12  # of the least volume: a piece of lung that counts
+
+ONE_SIDED = 0.1  # of the lungs on a side: less is no lung
+GAS_HEIGHT, GAS_MIDDLE = 0.5, 1 / 3
+"""Of the other lung's height: what gas that stands for a lung reaches over, and how high its middle lies."""
 
 Side = Literal["left", "right"]
 
@@ -63,7 +67,7 @@ class Lungs:
         Aerated volume of both by counting coarse voxels: what there is of lung, airways included. The volumes
         of `densitometry` are the measured ones.
     mean_hu
-        Mean density of the aerated volume without its border.
+        Mean density of the aerated volume without its border and without gas that stands for a lung.
     """
 
     left: Mask
@@ -116,26 +120,35 @@ def find_lungs(volume: CTVolume) -> Lungs:
     VolumeRefusal
         `no_lungs`
     """
+    if min(np.multiply(volume.voxels_hu.shape, volume.spacing_mm)) < SMALLEST_FIELD_MM:
+        raise _refusal(0.0, 0.0)
     grid = coarse_grid(volume)
-    inside = _inside_body(grid.hu)
-    width_mm = _width(inside) * grid.spacing_mm[2]
+    inside = inside_body(grid.hu)
+    width_mm = width(inside) * grid.spacing_mm[2]
     least_ml = min(MINIMUM_VOLUME_ML, MINIMUM_VOLUME_SHARE * width_mm**3 / 1000)
     air = inside & (grid.hu < AIR_BELOW_HU)
-    core = _lung_cores(grid.hu, air, COMPONENT_SHARE * least_ml / grid.voxel_ml)
+    pieces = eroded(air)
+    least_voxels = COMPONENT_SHARE * least_ml / grid.voxel_ml
+    core = _lung_cores(grid.hu, pieces, least_voxels)
     if not core.any():
         raise _refusal(0.0, 0.0)
     aerated = air & dilated(core, 2)
     volume_ml = float(aerated.sum()) * grid.voxel_ml
     height_mm = float(aerated.any(axis=(1, 2)).sum()) * grid.spacing_mm[0]
-    mean_hu, texture_hu = float(grid.hu[core].mean()), float(grid.hu[core].std())
-    if not aerated[-1].any():
+    areas = aerated.sum(axis=(1, 2))
+    if areas[-1] < OPEN_SHARE * areas.max():
         least_ml *= UNCUT
-    as_lung = LUNG_MEAN_HU[0] <= mean_hu <= LUNG_MEAN_HU[1] and texture_hu >= MINIMUM_TEXTURE_HU
+    as_lung = is_built_like_lung(grid, core, aerated)
     least_mm = min(MINIMUM_HEIGHT_MM, MINIMUM_HEIGHT_SHARE * width_mm)
     if volume_ml < least_ml or height_mm < least_mm or not as_lung:
         raise _refusal(volume_ml if as_lung else 0.0, height_mm)
-    left, right = lung_fields(grid, aerated, _midline_mm(grid, aerated))
-    return Lungs(left, right, grid.factors, grid.spacing_mm, volume_ml, mean_hu)
+    midline_mm = _midline_mm(grid, aerated)
+    gas = _gas_of_a_side(pieces & ~core, core, grid.left_mm > midline_mm, least_voxels)
+    if gas.any():
+        aerated |= air & dilated(gas, 2)
+        volume_ml = float(aerated.sum()) * grid.voxel_ml
+    left, right = lung_fields(grid, aerated, midline_mm)
+    return Lungs(left, right, grid.factors, grid.spacing_mm, volume_ml, float(grid.hu[core].mean()))
 
 
 def _refusal(volume_ml: float, height_mm: float) -> VolumeRefusal:
@@ -148,49 +161,39 @@ def _refusal(volume_ml: float, height_mm: float) -> VolumeRefusal:
     )
 
 
-def _inside_body(coarse: NDArray[np.float32]) -> Mask:
-    """What has body on both sides in either direction of the plane.
-
-    A chest may be cut off at its flanks by the field of view, so that the end of the picture counts as body
-    there. Table tops are thin and vanish in the opening; the largest piece that remains is the body.
-    """
-    tissue = opened(coarse > TISSUE_ABOVE_HU, 2)
-    labels, count = ndimage.label(tissue)
-    if not count:
-        return np.zeros(coarse.shape, dtype=bool)
-    body: Mask = labels == int(np.bincount(labels.ravel())[1:].argmax()) + 1
-    wall = body | (coarse < PADDING_BELOW_HU)
-    wall[:, :, [0, -1]] = True
-    inside: Mask = _between(wall, 2) & _between(body, 1)
-    return inside
-
-
-def _width(inside: Mask) -> float:
-    """Columns that the body takes in the middle one of its slices."""
-    columns = inside.any(axis=1).sum(axis=1)
-    return float(np.median(columns[columns > 0])) if columns.any() else 0.0
-
-
-def _between(wall: Mask, axis: int) -> Mask:
-    before = np.logical_or.accumulate(wall, axis=axis)
-    after = np.flip(np.logical_or.accumulate(np.flip(wall, axis), axis=axis), axis)
-    inside: Mask = before & after
-    return inside
-
-
-def _lung_cores(coarse: NDArray[np.float32], air: Mask, voxels: float) -> Mask:
-    """Pieces of air without their border that are of so many voxels and as dense as lung."""
-    core = eroded(air)
-    labels, count = ndimage.label(core)
-    if not count:
-        return core
-    labelled = labels[core]
+def _lung_cores(coarse: NDArray[np.float32], pieces: Mask, voxels: float) -> Mask:
+    """Of pieces of air without their border, those of so many voxels that are as dense as lung."""
+    labels, count = ndimage.label(pieces)
+    labelled = labels[pieces]
     sizes = np.bincount(labelled, minlength=count + 1)
-    means = np.bincount(labelled, weights=coarse[core], minlength=count + 1) / np.maximum(sizes, 1)
+    means = np.bincount(labelled, weights=coarse[pieces], minlength=count + 1) / np.maximum(sizes, 1)
     kept = (sizes >= voxels) & (means >= LUNG_MEAN_HU[0]) & (means <= LUNG_MEAN_HU[1])
     kept[0] = False
     chosen: Mask = kept[labels]
     return chosen
+
+
+def _gas_of_a_side(pieces: Mask, core: Mask, on_left: Mask, voxels: float) -> Mask:
+    """Where one side shows no lung: its gas, of a giant bulla or a pneumothorax; elsewhere nothing.
+
+    It reaches over half the other lung's height at least and lies not at its base, as a stomach would.
+    """
+    left_share = float(core[on_left].sum()) / float(core.sum())
+    gas = np.zeros_like(core)
+    if ONE_SIDED <= left_share <= 1 - ONE_SIDED:
+        return gas
+    empty = on_left if left_share < ONE_SIDED else ~on_left
+    levels = np.flatnonzero(core.any(axis=(1, 2)))
+    height = int(levels[-1] - levels[0]) + 1
+    labels, count = ndimage.label(pieces & empty)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    for piece in np.flatnonzero(sizes >= voxels):
+        planes = (labels == piece).sum(axis=(1, 2))
+        tall = int((planes > 0).sum()) >= GAS_HEIGHT * height
+        middle = float((planes * np.arange(len(planes))).sum() / planes.sum())
+        if piece and tall and (middle - levels[0]) / height >= GAS_MIDDLE:
+            gas |= labels == piece
+    return gas
 
 
 def _midline_mm(grid: CoarseGrid, lungs: Mask) -> float:

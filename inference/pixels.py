@@ -22,6 +22,12 @@ from inference.stored_values import read_image, stored_frame
 AIR_HU = -1000
 PADDING_HU = -1024
 
+_PROBLEMS: tuple[tuple[type[BaseException], str], ...] = (
+    (MemoryError, "they ask for more memory than a file of this size can need"),
+    (NotImplementedError, "they are encoded in a way that is not supported"),
+)
+_DAMAGED = "they are damaged, or not as their header says"
+
 HounsfieldArray = NDArray[np.int16] | NDArray[np.float32]
 
 
@@ -68,8 +74,8 @@ def hounsfield(
 ) -> HounsfieldArray:
     """Stored values [row, column] as HU.
 
-    int16 where slope and intercept are whole numbers (HU beyond its range are held at its ends), else
-    float32. Padding that would read as tissue becomes -1024 where it surrounds the image; padding below air
+    int16 where slope and intercept are whole numbers, else float32; HU beyond the range of int16 are held at
+    its ends. Padding that would read as tissue becomes -1024 where it surrounds the image; padding below air
     stays as it is, since every reader of the volume takes it for air.
     """
     if float(slope).is_integer() and float(intercept).is_integer():
@@ -77,7 +83,9 @@ def hounsfield(
         exact = exact * int(slope) + int(intercept)
         values: HounsfieldArray = np.clip(exact, -32768, 32767).astype(np.int16)
     else:
-        values = (stored * float(slope) + float(intercept)).astype(np.float32)
+        with np.errstate(over="ignore"):
+            fractions = stored * float(slope) + float(intercept)
+        values = np.clip(fractions, -32768, 32767).astype(np.float32)
     if padding is not None and padding[1] * slope + intercept > AIR_HU:
         surrounding = _surrounding((stored >= padding[0]) & (stored <= padding[1]))
         values[surrounding] = PADDING_HU
@@ -85,8 +93,9 @@ def hounsfield(
 
 
 def _undecoded(error: BaseException) -> DecodedFrame:
-    # The class alone: a codec's message may quote the file.
-    return DecodedFrame(None, f"{type(error).__name__} while decoding")
+    # By the class alone: a codec's message may quote the file.
+    words = next((words for kind, words in _PROBLEMS if isinstance(error, kind)), _DAMAGED)
+    return DecodedFrame(None, words)
 
 
 def _frame(dataset: Dataset, index: int) -> HounsfieldArray:
@@ -121,7 +130,9 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     if value is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
-    bits = int(dataset.BitsAllocated)
+    # Of the bits that are stored: some writers fill all that are allocated with the padding.
+    bits, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
+    bits = bits if 0 < bits <= allocated else allocated
     try:
         stated = [int(end) for end in (value, value if limit is None else limit)]
     except (TypeError, ValueError):

@@ -5,6 +5,8 @@ Kept apart from the networks so that the next study is read while they compute.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +56,13 @@ class PreparedStudy:
 
 
 def prepare_series(
-    paths: Sequence[Path], choice: SeriesChoice, spec: InputSpec, *, workers: int, stages: Stages
+    paths: Sequence[Path],
+    choice: SeriesChoice,
+    spec: InputSpec,
+    *,
+    workers: int,
+    stages: Stages,
+    reading_timeout_s: float = math.inf,
 ) -> PreparedStudy:
     """The chosen series of a study; `paths` may hold images that the choice does not name.
 
@@ -64,7 +72,12 @@ def prepare_series(
         If the series cannot be read, is no chest, or shows too little of it.
     """
     with stages.measure("read"):
-        volume = read_volume(paths, workers=workers, only=frozenset(choice.sop_instance_uids))
+        volume = read_volume(
+            paths,
+            workers=workers,
+            only=frozenset(choice.sop_instance_uids),
+            deadline=time.monotonic() + reading_timeout_s,
+        )
     with stages.measure("lungs"):
         lungs = find_lungs(volume)
         refuse_truncated(lungs)
@@ -116,11 +129,12 @@ def _prepared(
     warnings: tuple[str, ...],
 ) -> PreparedStudy:
     with stages.measure("prepare"):
-        prepared = encoder_input(volume, spec)
+        prepared = encoder_input(volume, spec, lungs)
     cut_off = cut_off_warnings(open_ends(lungs)) if lungs is not None else ()
     planes = range(len(prepared.tensor))
     sources = tuple(_source_name(volume, plane_source(prepared, volume, plane)) for plane in planes)
-    return PreparedStudy(volume, lungs, measured, prepared, sources, series, (*warnings, *cut_off), stages)
+    said = (*warnings, *cut_off, *prepared.warnings)
+    return PreparedStudy(volume, lungs, measured, prepared, sources, series, said, stages)
 
 
 def _source_name(volume: CTVolume, index: int) -> str:

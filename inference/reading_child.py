@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from inference.header_json import header_to_json
 from inference.header_parsing import parse_header, source_header
 from inference.pixels import decode_frames
+from inference.reading_process import answer_seconds
 
 MEMORY_BYTES = 6 << 30
 """Most address space that the process may take, whatever the size of the file."""
@@ -46,10 +48,17 @@ def serve() -> None:
         path = Path(request["path"])
         size = _size(path)
         _limit_memory(size)
-        _limit_cpu(size)
-        for answer in _HANDLERS[request["what"]](path, request["frames"]):
+        _limit_time(size)
+        for answer in answers_about(request["what"], path, request["frames"]):
+            signal.alarm(0)  # the node may take its time; where it is gone, this writes to nobody and ends
             _write(answers, answer)
-            _limit_cpu(size)
+            _limit_time(size)
+        signal.alarm(0)
+
+
+def answers_about(what: str, path: Path, frames: list[int]) -> Iterator[Answer]:
+    """One answer about a header, or one about each of the frames; the bytes belong to what is said."""
+    yield from _HANDLERS[what](path, frames)
 
 
 def _header(path: Path, _: list[int]) -> Iterator[Answer]:
@@ -102,7 +111,12 @@ def _limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (min(wanted, MEMORY_BYTES), resource.RLIM_INFINITY))
 
 
-def _limit_cpu(size: int) -> None:
+def _limit_time(size: int) -> None:
+    """Let the system end this process where an answer takes too long, whether it computes or sleeps.
+
+    The node ends one that sleeps; this is for the one whose node was killed meanwhile.
+    """
+    signal.alarm(int(answer_seconds(size)) + 1)
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = used.ru_utime + used.ru_stime + CPU_SECONDS + size / BYTES_A_SECOND
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.RLIM_INFINITY))

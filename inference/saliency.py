@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from inference.slice_member import AnomalyMaps
 Point = tuple[int, int, int]
 """(slice, row, column) of the CT volume."""
 AXES = 3
+_JUST_WITHIN = 1 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,34 +42,44 @@ class SaliencyMap:
         4 x 4: indices of the encoder input to (slice, row, column) of the CT volume.
     shape
         (slices, rows, columns) of the CT volume.
+    seen
+        Boolean (a, b, c): the places that hold anything of the CT. The others hold padding alone, and what is
+        said of them tells nothing about the image.
     """
 
     values: NDArray[np.float32]
     centres: tuple[NDArray[np.float64], ...]
     to_source: NDArray[np.float64]
     shape: tuple[int, ...]
+    seen: NDArray[np.bool_]
 
     @property
     def points(self) -> NDArray[np.float64]:
         """(a, b, c, 3): every place of the grid as (slice, row, column) of the CT volume."""
-        places = np.stack(np.meshgrid(*self.centres, indexing="ij"), axis=-1)
-        return places @ self.to_source[:AXES, :AXES].T + self.to_source[:AXES, AXES]
+        return _source_points(self.centres, self.to_source)
 
-    def peak(self) -> Point | None:
-        """The voxel of the CT in the middle of the place that raises the score most; None without one."""
-        points = self.points
-        inside = ((points > -0.5) & (points < np.array(self.shape) - 0.5)).all(axis=-1)
-        values = np.where(inside, self.values, 0)
+    def peak_place(self) -> Point | None:
+        """The place of the grid that raises the score most and has its middle in the CT; None without one."""
+        values = np.where(_within(self.points, self.shape) & self.seen, self.values, 0)
         if not values.max() > 0:
             return None
-        place = np.rint(points[np.unravel_index(int(values.argmax()), values.shape)]).astype(int)
-        slice_index, row, column = (int(index) for index in np.clip(place, 0, np.array(self.shape) - 1))
+        first, second, third = np.unravel_index(int(values.argmax()), values.shape)
+        return int(first), int(second), int(third)
+
+    def peak(self) -> Point | None:
+        """The voxel of the CT in the middle of `peak_place`; None without one."""
+        place = self.peak_place()
+        if place is None:
+            return None
+        voxel = np.clip(np.rint(self.points[place]).astype(int), 0, np.array(self.shape) - 1)
+        slice_index, row, column = (int(index) for index in voxel)
         return slice_index, row, column
 
     def plane(self, index: int) -> NDArray[np.float32]:
         """The map on one slice of the CT, float32 (rows, columns): linear between the places of the grid.
 
         Half a place beyond the outermost ones their values hold; further out nothing is known, and it is 0.
+        Places of padding take no part: next to them the values of the others hold.
         """
         _, rows, columns = self.shape
         back = np.linalg.inv(self.to_source)
@@ -81,8 +93,19 @@ class SaliencyMap:
             coordinates[axis] = np.interp(places, centres, np.arange(len(centres)))
         if not known.any():
             return np.zeros((rows, columns), dtype=np.float32)
-        plane = map_coordinates(self.values, coordinates, order=1, mode="nearest", output=np.float32)
-        return np.where(known, plane, np.float32(0))
+
+        def between(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            plane: NDArray[np.float32] = map_coordinates(
+                values, coordinates, order=1, mode="nearest", output=np.float32
+            )
+            return plane
+
+        if self.seen.all():
+            return np.where(known, between(self.values), np.float32(0))
+        weights = between(self.seen.astype(np.float32))
+        known = known & (weights > 0)
+        sums = between(np.where(self.seen, self.values, np.float32(0)))
+        return np.divide(sums, weights, out=np.zeros_like(sums), where=known)
 
     def volume(self) -> NDArray[np.float32]:
         """The map on every voxel of the CT, float32 (slices, rows, columns)."""
@@ -121,16 +144,22 @@ def saliency_maps(
     planes = tokens.shape[1]
     maps = torch.einsum("nhwd,thwd->nthw", slopes[:, 0, 0], tokens[0]) / planes
     values = maps.detach().clamp(min=0).float().cpu().numpy()
-    centres = token_centres(tuple(tokens.shape[1:4]), prepared)
-    return [SaliencyMap(item, centres, prepared.to_source, shape) for item in values]
+    grid = tuple(tokens.shape[1:4])
+    centres = token_centres(grid, prepared)
+    halves = [size / count / 2 for count, size in zip(grid, prepared.tensor.shape, strict=True)]
+    seen = _seen(centres, halves, prepared.to_source, shape)
+    return [SaliencyMap(item, centres, prepared.to_source, shape, seen) for item in values]
 
 
 def anomaly_saliency(anomaly: AnomalyMaps, prepared: EncoderInput, shape: tuple[int, ...]) -> SaliencyMap:
     """The anomaly map of the diffusion member: linear between the reconstructed planes."""
     _, rows, columns = anomaly.maps.shape
     _, *across = token_centres((1, rows, columns), prepared)
-    planes = np.array(anomaly.planes, dtype=np.float64)
-    return SaliencyMap(anomaly.maps, (planes, *across), prepared.to_source, shape)
+    centres = (np.array(anomaly.planes, dtype=np.float64), *across)
+    _, *size = prepared.tensor.shape
+    halves = [0.5, size[0] / rows / 2, size[1] / columns / 2]
+    seen = _seen(centres, halves, prepared.to_source, shape)
+    return SaliencyMap(anomaly.maps, centres, prepared.to_source, shape, seen)
 
 
 def token_centres(grid: tuple[int, ...], prepared: EncoderInput) -> tuple[NDArray[np.float64], ...]:
@@ -139,6 +168,34 @@ def token_centres(grid: tuple[int, ...], prepared: EncoderInput) -> tuple[NDArra
         (np.arange(count, dtype=np.float64) + 0.5) * (size / count) - 0.5
         for count, size in zip(grid, prepared.tensor.shape, strict=True)
     )
+
+
+def _source_points(
+    centres: Sequence[NDArray[np.float64]], to_source: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    places = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
+    points: NDArray[np.float64] = places @ to_source[:AXES, :AXES].T + to_source[:AXES, AXES]
+    return points
+
+
+def _within(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which points (..., 3) lie in a voxel of the CT."""
+    inside = (points > -0.5) & (points < np.array(shape) - 0.5)
+    return np.asarray(inside.all(axis=-1))
+
+
+def _seen(
+    centres: tuple[NDArray[np.float64], ...],
+    halves: Sequence[float],
+    to_source: NDArray[np.float64],
+    shape: tuple[int, ...],
+) -> NDArray[np.bool_]:
+    """Places whose middle, or a corner, or the middle of an edge or a face just within, lies in the CT."""
+    seen = np.zeros([len(axis) for axis in centres], dtype=bool)
+    for step in product((-_JUST_WITHIN, 0.0, _JUST_WITHIN), repeat=AXES):
+        moved = [axis + part * half for axis, part, half in zip(centres, step, halves, strict=True)]
+        seen |= _within(_source_points(moved, to_source), shape)
+    return seen
 
 
 def _ends(centres: NDArray[np.float64]) -> tuple[float, float]:

@@ -1,32 +1,41 @@
 """Which series of a study is analysed, and why each of the others is not. Headers only.
 
-The order of preference is: the body part that the header names, original before derived, coverage of the
-chest, completeness, slices close together, lung kernel before standard before others, thin slices before
-thick, more slices; ties end with the lowest series number and UID, so that the same study always gives the
-same choice.
+The order of preference is: slices before projections, the body part that the header names, original before
+derived, coverage of the chest, completeness, slices close together, lung kernel before standard before
+others, thin slices before thick, more slices; ties end with the lowest series number and UID, so that the
+same study always gives the same choice.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from inference.acquisitions import READABLE_IMAGES, Acquisition, acquisitions
 from inference.errors import RefusalCode, SeriesRefusal
-from inference.image_exclusion import Exclusion, image_exclusion
+from inference.image_exclusion import UNPLACED, Exclusion, image_exclusion
 from inference.instance_header import InstanceHeader
 from inference.kernels import KernelClass, kernel_class
+from inference.projection_words import words
+from inference.slice_stack import SliceStack
 from inference.study_result import SeriesDecision
 
 PARTIAL_COVERAGE = 0.7
-"""A series shorter than this share of the study's longest one, or of a chest, covers only a part of it."""
+"""A series shorter than this share of the study's longest one, or of a chest, covers only a part of it; so
+does one whose images are so much narrower than the study's widest."""
 
 CHEST_MM = 300.0
-"""What an adult's chest takes: a series needs no more to be complete beside one of the whole trunk."""
+"""What an adult's chest takes, along and across: a series needs no more to be complete."""
+
+_DERIVED = re.compile(r"\b(MPR|REFORMATTED|RESAMPLED|AVERAGE|MEAN|VMI|MONO ?ENERGETIC)\b")
+"""Values of Image Type that say so, whatever the first one says."""
 
 SPARSE_MM = 7.0
 """Slices farther apart leave out what lies between them, as high-resolution CT in steps of 10 mm does."""
+
+USUAL_KVP = 120.0
 
 
 @dataclass(frozen=True)
@@ -65,12 +74,12 @@ def choose_series(headers: Sequence[InstanceHeader]) -> SeriesChoice:
     ]
     if not candidates:
         raise _refusal(list(exclusions.values()), tuple(decisions))
-    longest = max(candidate.stack.extent_mm for candidate in candidates.values())
-    chosen = min(candidates.values(), key=lambda candidate: _Preference.of(candidate, longest).order)
+    largest = _Reach.of(candidates.values())
+    chosen = min(candidates.values(), key=lambda candidate: _Preference.of(candidate, largest).order)
     for uid, candidate in candidates.items():
         reason, sentence = "chosen", _description(chosen)
         if candidate is not chosen:
-            reason, sentence = _Preference.of(chosen, longest).over(_Preference.of(candidate, longest))
+            reason, sentence = _Preference.of(chosen, largest).over(_Preference.of(candidate, largest))
         decisions.append(SeriesDecision(uid, len(series[uid]), candidate is chosen, reason, sentence))
     return SeriesChoice(
         study_uid=chosen.first.study_uid,
@@ -103,14 +112,40 @@ def best_of_series(headers: Iterable[InstanceHeader]) -> Acquisition | Exclusion
     found, problems = acquisitions(usable)
     if not found:
         return max(problems, key=lambda problem: problem.nearness)
-    longest = max(acquisition.stack.extent_mm for acquisition in found)
-    return min(found, key=lambda acquisition: _Preference.of(acquisition, longest).order)
+    largest = _Reach.of(found)
+    best = min(found, key=lambda acquisition: _Preference.of(acquisition, largest).order)
+    unplaced = sum(1 for _, exclusion in excluded if exclusion is not None and exclusion.reason in UNPLACED)
+    return replace(best, unplaced=unplaced)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How much of the body the largest of some acquisitions cover, at most a chest: along and across, mm."""
+
+    length_mm: float
+    field_mm: float
+
+    @classmethod
+    def of(cls, acquisitions: Collection[Acquisition]) -> _Reach:
+        stacks = [acquisition.stack for acquisition in acquisitions]
+        return cls(
+            length_mm=min(max(stack.extent_mm for stack in stacks), CHEST_MM),
+            field_mm=min(max(stack.field_mm for stack in stacks), CHEST_MM),
+        )
+
+    def covered_by(self, stack: SliceStack) -> bool:
+        """Whether a stack covers about as much."""
+        return (
+            stack.extent_mm >= PARTIAL_COVERAGE * self.length_mm
+            and stack.field_mm >= PARTIAL_COVERAGE * self.field_mm
+        )
 
 
 @dataclass(frozen=True)
 class _Preference:
     """How good an acquisition is for reading lungs; `order` is least for the best."""
 
+    projection: bool
     elsewhere: bool
     derived: bool
     partial: bool
@@ -122,12 +157,13 @@ class _Preference:
     tie: tuple[int | str, ...]
 
     @classmethod
-    def of(cls, acquisition: Acquisition, longest_mm: float) -> _Preference:
+    def of(cls, acquisition: Acquisition, largest: _Reach) -> _Preference:
         first, stack = acquisition.first, acquisition.stack
         return cls(
+            projection=first.projection,
             elsewhere=first.region == "elsewhere",
             derived=_is_derived(first),
-            partial=stack.extent_mm < PARTIAL_COVERAGE * min(longest_mm, CHEST_MM),
+            partial=not largest.covered_by(stack),
             incomplete=not stack.complete or stack.tilt_degrees > 0,
             sparse=stack.spacing_mm[0] > SPARSE_MM,
             kernel=kernel_class(first.traits.kernel),
@@ -135,6 +171,8 @@ class _Preference:
             slices=len(stack.planes),
             tie=(
                 first.series_number or 0,
+                # Of two tube voltages the one nearer to that at which densities of the lung are defined.
+                round(abs((first.traits.kvp or USUAL_KVP) - USUAL_KVP)),
                 first.traits.acquisition_number or 0,
                 first.series_uid,
                 *(first.traits.stack_id, first.traits.phase, first.traits.acquisition_time),
@@ -144,12 +182,13 @@ class _Preference:
 
     @property
     def order(self) -> tuple[object, ...]:
-        return (self.elsewhere, self.derived, self.partial, self.incomplete, self.sparse, self.kernel,
-                self.thickness_mm, -self.slices, self.tie)  # fmt: skip
+        return (self.projection, self.elsewhere, self.derived, self.partial, self.incomplete, self.sparse,
+                self.kernel, self.thickness_mm, -self.slices, self.tie)  # fmt: skip
 
     def over(self, other: _Preference) -> tuple[str, str]:
         """Why this one was chosen before `other`: a stable word and a sentence about the other."""
         reasons = (
+            (other.projection, "projection", "Its description names a projection (MIP), not slices."),
             (other.elsewhere, "other_body_part", "The header names another body part."),
             (other.derived, "derived", "A derived (reformatted) series; an original one was chosen."),
             (other.partial, "partial_coverage", "It covers less of the body than the chosen series."),
@@ -168,7 +207,7 @@ class _Preference:
 
 def _is_derived(header: InstanceHeader) -> bool:
     kinds = header.traits.image_type
-    return "DERIVED" in kinds[:1] or bool({"MPR", "REFORMATTED", "RESAMPLED", "AVERAGE"} & set(kinds))
+    return "DERIVED" in kinds[:1] or any(_DERIVED.search(words(kind)) for kind in kinds)
 
 
 def _description(acquisition: Acquisition) -> str:
@@ -183,8 +222,15 @@ def _description(acquisition: Acquisition) -> str:
 def _warnings(chosen: Acquisition) -> Iterator[str]:
     if chosen.left_out:
         yield f"{chosen.left_out} image(s) of the series belong to another acquisition and were left out."
+    if chosen.unplaced:
+        yield (
+            f"{chosen.unplaced} image(s) of the series do not say where they lie or what their values mean"
+            " and were left out."
+        )
     if chosen.first.traits.rescale_type == "US":
         yield "The images call the unit of their values unspecified: they were taken for Hounsfield units."
+    if not chosen.first.traits.rescaled:
+        yield "The images do not say how their values are scaled: they were taken for Hounsfield units."
 
 
 def _refusal(exclusions: list[Exclusion], decisions: tuple[SeriesDecision, ...]) -> SeriesRefusal:

@@ -23,7 +23,10 @@ UPRIGHT_DEGREES = 0.5
 MAX_MISSING_SLICES = 2
 LONGEST_MM = 3000.0
 SAME_POSITION_MM = 0.01
-SPACING_TOLERANCE = 0.02  # of the median distance: equal spacing
+ROUNDING_MM = 0.1
+"""Slices this near to their places in an even stack lie there: headers round positions, some to 0.1 mm."""
+
+SPACING_TOLERANCE = 0.02  # of the median distance: a slice taken as it is where others are resampled
 GAP_TOLERANCE = 0.15  # of the median distance: a gap of a whole number of slices
 VARIABLE_SPACING = 0.25  # of the median distance: spacing that is resampled by position
 LATERAL_TOLERANCE_MM = 1.0
@@ -113,6 +116,12 @@ class SliceStack:
         return self.spacing_mm[0] * len(self.slices)
 
     @property
+    def field_mm(self) -> float:
+        """The longer side of the images."""
+        _, row, column = self.spacing_mm
+        return max(row * self.planes[0].rows, column * self.planes[0].columns)
+
+    @property
     def complete(self) -> bool:
         """No slice is interpolated."""
         return all(item.weight == 0 for item in self.slices)
@@ -150,15 +159,16 @@ def stack_planes(planes: Sequence[ImagePlane]) -> SliceStack:
             f"The images are spread over {(heights[-1] - heights[0]) / 1000:.1f} m: no patient is so long.",
         )
     tilt = _tilt(positions, normal)
-    if tilt > MAX_TILT_DEGREES:
+    # To a tenth of a degree: positions and directions are rounded, and a gantry stops at 30 degrees.
+    if round(tilt, 1) > MAX_TILT_DEGREES:
         raise VolumeRefusal(
             RefusalCode.GANTRY_TILT,
             f"The gantry was tilted by {tilt:.1f} degrees; up to 30 can be straightened.",
         )
-    if oblique > MAX_TILT_DEGREES:
+    if round(oblique, 1) > MAX_TILT_DEGREES:
         raise VolumeRefusal(
             RefusalCode.NOT_AXIAL,
-            f"The images lie {oblique:.0f} degrees from the axial plane; up to 30 can be read.",
+            f"The images lie {oblique:.1f} degrees from the axial plane; up to 30 can be read.",
         )
     slices, warnings = _even_slices(heights, positions)
     _in_line(positions, heights)
@@ -230,20 +240,20 @@ def _even_slices(
     gaps = np.diff(heights)
     if gaps.min() <= SAME_POSITION_MM:
         raise VolumeRefusal(RefusalCode.MIXED_GEOMETRY, "The series holds several images at one position.")
+    if _even(heights, np.arange(len(heights))):
+        return [StackedSlice(index, index, 0.0) for index in range(len(heights))], []
     median = float(np.median(gaps))
     counts = np.maximum(np.rint(gaps / median), 1).astype(int)
     missing = int((counts - 1).sum())
-    uneven = np.abs(gaps / counts - median) > SPACING_TOLERANCE * median + SAME_POSITION_MM
     if missing > MAX_MISSING_SLICES or counts.max() > 2:
         raise VolumeRefusal(
             RefusalCode.MISSING_SLICES,
             f"About {missing} slice(s) are missing: distances between neighbours range from"
             f" {gaps.min():.2f} to {gaps.max():.2f} mm.",
         )
-    if not missing and not uneven.any():
-        return [StackedSlice(index, index, 0.0) for index in range(len(heights))], []
+    even = _even(heights, np.concatenate([[0], np.cumsum(counts)]))
     limit = GAP_TOLERANCE if missing else VARIABLE_SPACING
-    if (np.abs(gaps / counts - median) > limit * median).any():
+    if not even and (np.abs(gaps / counts - median) > limit * median).any():
         raise VolumeRefusal(
             RefusalCode.MIXED_GEOMETRY,
             f"The distance between neighbouring slices varies from {gaps.min():.2f} to {gaps.max():.2f} mm.",
@@ -253,13 +263,20 @@ def _even_slices(
         " and was interpolated from its neighbours."
         for i in np.flatnonzero(counts == 2)
     ]
-    if uneven.any():
+    if not even:
         warnings.append(
             f"The distance between slices varies from {(gaps / counts).min():.2f} to"
             f" {(gaps / counts).max():.2f} mm: the volume was resampled to even spacing."
         )
-    even = np.linspace(heights[0], heights[-1], int(counts.sum()) + 1)
-    return [_mixture(height, heights, SPACING_TOLERANCE * median) for height in even], warnings
+    tolerance_mm = ROUNDING_MM if even else SPACING_TOLERANCE * median
+    places = np.linspace(heights[0], heights[-1], int(counts.sum()) + 1)
+    return [_mixture(height, heights, tolerance_mm) for height in places], warnings
+
+
+def _even(heights: NDArray[np.float64], places: NDArray[np.integer]) -> bool:
+    """Whether planes at `heights` lie at the numbered places of an even stack from the first to the last."""
+    expected = heights[0] + (heights[-1] - heights[0]) * places / places[-1]
+    return bool(np.abs(heights - expected).max() <= ROUNDING_MM)
 
 
 def _mixture(height: float, heights: NDArray[np.float64], tolerance_mm: float) -> StackedSlice:

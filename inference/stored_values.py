@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from pydicom.uid import (
 MAX_SIDE = 8192
 """Longest side of a frame that is decoded, in pixels: no CT has more, and memory is bounded by it."""
 
+_RUST = "pyo3_runtime"
 _FASTEST = dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), "pyjpegls")
 
 
@@ -59,12 +61,12 @@ def _decoded(dataset: Dataset, index: int) -> NDArray[np.integer]:
     """One frame by the fastest codec that manages it."""
     transfer_syntax = dataset.file_meta.TransferSyntaxUID
     if _is_plain(transfer_syntax):
-        plain: NDArray[np.integer] = pixel_array(dataset, index=index, correct_unused_bits=False)
+        plain: NDArray[np.integer] = _pixels(dataset, index=index, correct_unused_bits=False)
         return plain
     try:
-        decoded = pixel_array(dataset, index=index, decoding_plugin=_FASTEST.get(transfer_syntax, ""))
+        decoded = _pixels(dataset, index=index, decoding_plugin=_FASTEST.get(transfer_syntax, ""))
     except RuntimeError:
-        decoded = pixel_array(dataset, index=index)
+        decoded = _pixels(dataset, index=index)
     if transfer_syntax in JPEG2000TransferSyntaxes and dataset.PixelRepresentation == 0:
         frame = get_frame(dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
         if get_j2k_parameters(frame).get("is_signed"):
@@ -72,6 +74,16 @@ def _decoded(dataset: Dataset, index: int) -> NDArray[np.integer]:
             decoded = decoded.view(np.dtype(f"i{decoded.dtype.itemsize}"))
     stored: NDArray[np.integer] = decoded
     return stored
+
+
+def _pixels(dataset: Dataset, **options: Any) -> NDArray[Any]:
+    """pydicom's decoding; a panic of a codec in Rust, which is no `Exception`, becomes one."""
+    try:
+        return pixel_array(dataset, **options)
+    except BaseException as error:
+        if type(error).__module__ == _RUST:
+            raise RuntimeError("the codec panicked") from None
+        raise
 
 
 def _used_bits(stored: NDArray[np.integer], dataset: Dataset) -> NDArray[np.integer]:

@@ -32,13 +32,39 @@ class SliceReference:
 
 
 @dataclass(frozen=True)
+class SaliencyRegion:
+    """The part of a slice that raised a finding's score: where the algorithm looked, no outline of a lesion.
+
+    Attributes
+    ----------
+    slice
+        The slice, with the point of the peak; the finding's best one.
+    polygon
+        Closed (the last point is the first) and without crossings; (column, row) points in the slice's source
+        image with the geometry of SCOORD (PS3.3 C.10.5.1.2): sub-pixel, the origin is the top left corner of
+        the top left pixel, whose centre is (0.5, 0.5). It is the outer edge of a piece without holes.
+    peak, threshold
+        The greatest value of the map, and the bundle's voxel threshold that encloses the region; both in
+        log-odds of the finding for each place of the map.
+    """
+
+    slice: SliceReference
+    polygon: tuple[tuple[float, float], ...]
+    peak: float
+    threshold: float
+
+
+@dataclass(frozen=True)
 class Finding:
     """One named finding.
 
     `probability` 0 to 1 is the mean of the bundle's columns for it; `present` is probability >=
     `operating_point`. `member_scores` holds what each member said (0 to 1). `best_slice` is where its
-    saliency peaks, None without one. An `umbrella` stands for findings of any kind ("Other pathology"): it
-    may be present and is never the one that a study is called by.
+    saliency peaks, None without one. `region` is where on it a present finding lies; None where its saliency
+    does not reach the bundle's voxel threshold, or the bundle has none. `laterality` is the patient's side
+    that holds nearly all of that saliency, None where no side does or the bundle's sides cannot be relied on.
+    An `umbrella` stands for findings of any kind ("Other pathology"): it may be present and is never the one
+    that a study is called by.
     """
 
     name: str
@@ -50,6 +76,7 @@ class Finding:
     laterality: Laterality | None = None
     best_slice: SliceReference | None = None
     umbrella: bool = False
+    region: SaliencyRegion | None = None
 
     @property
     def danger(self) -> tuple[bool, int, float]:
@@ -226,18 +253,11 @@ class StudyResult:
             If `data` lacks a field that every version wrote, or holds one that this class does not have.
         """
 
-        def slice_reference(value: dict[str, Any] | None) -> SliceReference | None:
-            return SliceReference(**value) if value is not None else None
-
-        findings = tuple(
-            Finding(**{**item, "best_slice": slice_reference(item["best_slice"])})
-            for item in data["findings"]
-        )
         band, calibration = data.get("indeterminate"), data.get("calibration")
         return cls(
             **{
                 **data,
-                "findings": findings,
+                "findings": tuple(map(_finding, data["findings"])),
                 "measurements": tuple(Measurement(**item) for item in data["measurements"]),
                 "contributions": tuple(Contribution(**item) for item in data["contributions"]),
                 "key_slices": tuple(SliceReference(**item) for item in data["key_slices"]),
@@ -251,3 +271,17 @@ class StudyResult:
                 "calibration": Calibration(**calibration) if calibration is not None else None,
             }
         )
+
+
+def _finding(data: dict[str, Any]) -> Finding:
+    best, region = data["best_slice"], data.get("region")
+    parts = {
+        "best_slice": SliceReference(**best) if best is not None else None,
+        "region": _region(region) if region is not None else None,
+    }
+    return Finding(**{**data, **parts})
+
+
+def _region(data: dict[str, Any]) -> SaliencyRegion:
+    polygon = tuple((column, row) for column, row in data["polygon"])
+    return SaliencyRegion(**{**data, "slice": SliceReference(**data["slice"]), "polygon": polygon})

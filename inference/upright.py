@@ -8,9 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.errors import RefusalCode, VolumeRefusal
 from inference.pixels import AIR_HU, HounsfieldArray
 from inference.slice_stack import UPRIGHT_DEGREES
 from inference.volume import CTVolume
+
+MOST_GROWTH = 16
+SMALL_VOXELS = 1 << 24
+"""Voxels after resampling for each one before, and what is never too many: a volume at 30 degrees to the axes
+takes up to five times as many, long and flat voxels more, and memory is bounded by it."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,17 @@ def _resampled(volume: CTVolume, steps: NDArray[np.float64]) -> UprightVolume:
     # The distance of neighbouring slices across their planes, which a tilt makes shorter than the step.
     apart = abs(float(np.linalg.det(steps))) / float(np.linalg.norm(np.cross(steps[:, 1], steps[:, 2])))
     spacing = np.array([apart, in_plane, in_plane])
+    size = np.ceil((high - low) / spacing).astype(int) + 1
+    # About the volume's middle, as the networks' input is centred, so that a turned scan gives no other one.
+    start = (low + high) / 2 - (size - 1) / 2 * spacing
     to_source = np.eye(4)
     to_source[:3, :3] = np.linalg.inv(steps) @ np.diag(spacing)
-    to_source[:3, 3] = np.linalg.inv(steps) @ low
-    size = np.ceil((high - low) / spacing).astype(int) + 1
+    if np.prod(size, dtype=np.float64) > max(MOST_GROWTH * volume.voxels_hu.size, SMALL_VOXELS):
+        raise VolumeRefusal(
+            RefusalCode.MIXED_GEOMETRY,
+            "The voxels are so much longer than wide that the oblique volume cannot be resampled.",
+        )
+    to_source[:3, 3] = np.linalg.inv(steps) @ start
     voxels = ndimage.affine_transform(
         volume.voxels_hu, to_source[:3, :3], to_source[:3, 3], output_shape=tuple(size),
         output=np.float32, order=1, mode="constant", cval=AIR_HU,

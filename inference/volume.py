@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 from inference.acquisitions import Acquisition
 from inference.decoding import FrameRequest, decode
-from inference.dicom_files import each_header
+from inference.dicom_files import each_header, too_slow
 from inference.errors import RefusalCode, VolumeRefusal
 from inference.instance_header import InstanceHeader
 from inference.pixels import HounsfieldArray
+from inference.reading_process import OutOfTime
 from inference.series import best_of_series
 from inference.slice_stack import ImagePlane, SliceStack, StackedSlice, stack_planes
 
@@ -62,7 +64,13 @@ class CTVolume:
         return rounded
 
 
-def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str] | None = None) -> CTVolume:
+def read_volume(
+    paths: Sequence[Path],
+    *,
+    workers: int = 2,
+    only: Collection[str] | None = None,
+    deadline: float = math.inf,
+) -> CTVolume:
     """The volume that the images of one series make.
 
     Parameters
@@ -73,13 +81,15 @@ def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str
         Processes that decode.
     only
         SOP Instance UIDs to use; None for all.
+    deadline
+        When the reading has to be done, of `time.monotonic`.
 
     Raises
     ------
     VolumeRefusal
-        `unreadable_pixels`, `too_large`, or what is wrong with the geometry.
+        `unreadable_pixels`, `too_large`, `reading_too_slow`, or what is wrong with the geometry.
     """
-    headers, unreadable = _headers(paths, only)
+    headers, unreadable = _headers(paths, only, deadline)
     if unreadable > MAX_BROKEN_SLICES:
         raise VolumeRefusal(
             RefusalCode.UNREADABLE_PIXELS,
@@ -87,7 +97,10 @@ def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str
         )
     stack = _stack(list(headers.values()))
     _bounded(stack)
-    frames, problems = _decoded(stack, headers, workers)
+    try:
+        frames, problems = _decoded(stack, headers, workers, deadline)
+    except OutOfTime as error:
+        raise too_slow() from error
     broken = [plane for plane in stack.planes if _frame_of(plane) not in frames]
     if len(broken) + unreadable > MAX_BROKEN_SLICES:
         raise VolumeRefusal(
@@ -118,11 +131,13 @@ def read_volume(paths: Sequence[Path], *, workers: int = 2, only: Collection[str
     )
 
 
-def _headers(paths: Sequence[Path], only: Collection[str] | None) -> tuple[dict[Path, InstanceHeader], int]:
+def _headers(
+    paths: Sequence[Path], only: Collection[str] | None, deadline: float
+) -> tuple[dict[Path, InstanceHeader], int]:
     """The header of each instance of the series, each instance once, and how many files have none."""
     headers: dict[str, tuple[Path, InstanceHeader]] = {}
     unreadable = 0
-    for path, header in each_header(paths):
+    for path, header in each_header(paths, deadline):
         if header is None:
             unreadable += 1
         elif only is None or header.sop_instance_uid in only:
@@ -158,7 +173,7 @@ def _frame_of(plane: ImagePlane) -> Frame:
 
 
 def _decoded(
-    stack: SliceStack, headers: dict[Path, InstanceHeader], workers: int
+    stack: SliceStack, headers: dict[Path, InstanceHeader], workers: int, deadline: float
 ) -> tuple[dict[Frame, HounsfieldArray], list[str]]:
     """Frames of the stack that can be decoded to their declared matrix, and what is wrong with others.
 
@@ -179,7 +194,7 @@ def _decoded(
     ]
     frames: dict[Frame, HounsfieldArray] = {}
     problems: list[str] = []
-    with closing(decode(requests, workers=workers)) as answers:
+    with closing(decode(requests, workers=workers, deadline=deadline)) as answers:
         for job, decoded in zip(jobs, answers, strict=True):
             for plane, frame in zip(job, decoded, strict=True):
                 if frame.hu is not None and frame.hu.shape == (plane.rows, plane.columns):

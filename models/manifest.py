@@ -19,6 +19,8 @@ FORMAT = 1
 PROMPTS = ("{} is present.", "{} is not present.")
 """CT-CLIP's own, which it was trained on: the label stands for `{}`."""
 HEADS = ("layernorm", "classfine")
+SIDES_RELIED_ON = 0.9
+"""Least agreement of named sides with the truth: a wrong side misleads more than none."""
 
 
 class BundleCode(StrEnum):
@@ -219,6 +221,27 @@ class IndeterminateBand:
 
 
 @dataclass(frozen=True)
+class SaliencySpec:
+    """How far the saliency of the bundle's findings can be relied on.
+
+    ``voxel_threshold`` is the value of a map, in log-odds of a finding for each place of it, from which on a
+    place belongs to the finding's region. ``side_agreement`` is the share of right sides among the
+    ``side_cases`` findings of ``cohort`` for which a side is named: a side of a finding that lies on both is
+    wrong. None where nobody measured it. Sides are told from ``SIDES_RELIED_ON`` on.
+    """
+
+    voxel_threshold: float
+    side_agreement: float | None = None
+    side_cases: int = 0
+    cohort: str = ""
+
+    @property
+    def tells_sides(self) -> bool:
+        """Whether sides of findings are told."""
+        return self.side_agreement is not None and self.side_agreement >= SIDES_RELIED_ON
+
+
+@dataclass(frozen=True)
 class SelfTestSpec:
     """One synthetic volume and what the members must say about it, see :mod:`inference.self_test`.
 
@@ -258,6 +281,7 @@ class BundleManifest:
     calibration: CalibrationSpec = CalibrationSpec("none")
     indeterminate: IndeterminateBand | None = None
     most_dangerous: Literal["severity", "original_argmax"] = "severity"
+    saliency: SaliencySpec | None = None
     self_test: SelfTestSpec | None = None
     sources: dict[str, SourceFile] = field(default_factory=dict)
     files: dict[str, BundleFile] = field(default_factory=dict)

@@ -122,6 +122,11 @@ def _contradictions(manifest: BundleManifest) -> Iterator[str]:
     band = manifest.indeterminate
     if band is not None and not 0 <= band.low < band.high <= 1:
         yield "[indeterminate] is not a band of probabilities"
+    saliency = manifest.saliency
+    if saliency is not None and not (
+        saliency.voxel_threshold > 0 and 0 <= (saliency.side_agreement or 0) <= 1 and saliency.side_cases >= 0
+    ):
+        yield "[saliency] holds a threshold that is not above 0, or an agreement that is no share"
     for file in (*manifest.files, *manifest.named_files()):
         if Path(file).name != file:
             yield f"{file!r} is not a plain file name"

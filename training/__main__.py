@@ -6,13 +6,14 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from training.pipeline import Pipeline, use_threads
 from training.recipe import Recipe
 
-_STAGES = ("encoder", "classifier", "unet", "bundle", "calibration")
+_STAGES = ("encoder", "classifier", "unet", "bundle", "saliency", "calibration")
 
 
 def main() -> int:
@@ -33,8 +34,8 @@ def main() -> int:
         choices=_STAGES,
         default="bundle",
         help="encoder, classifier, unet: train one network only, they may run side by side;"
-        " calibration: measure anew what the probability of the bundle in --out means,"
-        " its networks and fusion staying as they are",
+        " saliency: measure anew where the bundle in --out looks; calibration: what its probability means;"
+        " its networks and fusion stay as they are",
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -48,6 +49,9 @@ def main() -> int:
             pipeline.train_classifier()
         case "unet":
             pipeline.train_unet()
+        case "saliency":
+            saliency = pipeline.locate(arguments.out)
+            _print(asdict(saliency) if saliency is not None else {})
         case "calibration":
             _print(pipeline.calibrate(arguments.out))
         case _:

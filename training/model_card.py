@@ -5,17 +5,27 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from models.manifest import BundleManifest
+from models.manifest import SIDES_RELIED_ON, BundleManifest, SaliencySpec
 from training.calibration import BAND_SHARE, Believability, MeasuredCalibration
 from training.metrics import CALIBRATION_BINS
 from training.recipe import Recipe
 
 _HISTORY = "\n## History\n"
+_WHERE, _AFTER_WHERE = "## Where it looks\n", "## Calibration\n"
 
 
 def kept_history(card: str) -> str:
     """What a card says under "History", its last section: written by a person, kept when figures change."""
     return card.partition(_HISTORY)[2].strip()
+
+
+def with_saliency(card: str, version: str, saliency: SaliencySpec | None) -> str:
+    """The card with another version in its title, and the section on saliency written anew."""
+    title, rest = card.split("\n", maxsplit=1)
+    before, _, after = rest.partition(_AFTER_WHERE)
+    before = before.partition(_WHERE)[0]
+    title = f"{title.rsplit(' ', maxsplit=1)[0]} {version}"
+    return f"{title}\n{before}{_WHERE}{_where(saliency)}\n\n{_AFTER_WHERE}{after}"
 
 
 def model_card(
@@ -58,7 +68,8 @@ thoraces train the networks, {cases.fusion} others the fusion, {cases.validation
 point (greatest F1 score), {cases.calibration} the calibration and the study's operating point (greatest
 sensitivity + specificity). Every case follows from its seed, and no two of these share a seed
 (`phantom/cases.py`). On another processor the weights come out with other last digits, and the figures below
-within their noise. `--stage calibration` measures calibration and figures anew for the weights as they are.
+within their noise. `--stage calibration` measures calibration and figures anew for the weights as they are,
+`--stage saliency` where they look.
 
 ## What it measured
 On {report["cases"]} held-out cases, {report["abnormal"]} of them abnormal, with the weights as shipped:
@@ -86,8 +97,9 @@ acquisitions (512 x 512 pixels, resampled by the node) the study's probability d
 {acquisitions["same_decision"]} of {acquisitions["cases"]} decisions are the same.
 AUROC there: {acquisitions["auroc"]:.3f}.
 
-## Calibration
-{_calibration(calibration)}
+{_WHERE}{_where(manifest.saliency)}
+
+{_AFTER_WHERE}{_calibration(calibration)}
 
 {_band(report)}
 
@@ -97,6 +109,25 @@ AUROC there: {acquisitions["auroc"]:.3f}.
 - The slice classifier and the reconstruction look at {recipe.classifier.image_size} pixels a side of an
   already coarse volume.
 {past}"""
+
+
+def _where(saliency: SaliencySpec | None) -> str:
+    """From which value on a finding is located, and whether sides are told."""
+    if saliency is None:
+        return "No threshold was found from which on the saliency locates a finding."
+    located = (
+        f"Saliency (gradient x token) locates a finding from {saliency.voxel_threshold:g} on, the threshold"
+        " of the greatest F1 score of places on the cases that set the findings' operating points. It shows"
+        " where the networks looked, in places as large as a token, and outlines nothing."
+    )
+    if saliency.side_agreement is None:
+        return _filled(located)
+    told = "sides are told" if saliency.tells_sides else "no side is told in results and reports"
+    return _filled(
+        f"{located} On {saliency.cohort}, it named a side for {saliency.side_cases}, and"
+        f" {100 * saliency.side_agreement:.0f} % of those sides were right (a side of a finding on both is"
+        f" wrong; {100 * SIDES_RELIED_ON:.0f} % are needed): {told}."
+    )
 
 
 def _calibration(measured: MeasuredCalibration) -> str:

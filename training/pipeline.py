@@ -14,7 +14,7 @@ import torch
 from inference.fusion import Fusion
 from inference.self_test import record_self_test
 from models.bundle import Bundle, load_bundle, write_manifest
-from models.manifest import FindingSpec, FusionSpec
+from models.manifest import FindingSpec, FusionSpec, SaliencySpec
 from models.manifest_file import MODEL_CARD
 from models.slice_classifier import SliceClassifier
 from models.unet import UNet
@@ -28,8 +28,9 @@ from training.evaluation import evaluate
 from training.fusion import fusion_columns, save_fusion, train_fusion
 from training.heads import train_heads
 from training.joint_encoder import JointEncoder, new_encoder
+from training.located import measured_saliency
 from training.metrics import f1_score, operating_point, youden_index
-from training.model_card import kept_history, model_card
+from training.model_card import kept_history, model_card, with_saliency
 from training.patches import train_on_patches
 from training.prompts import tokenised
 from training.recipe import Recipe
@@ -130,12 +131,30 @@ class Pipeline:
         write_manifest(out, replace(members, fallback=None, fusion=fusion, findings=findings))
         (out / MODEL_CARD).unlink(missing_ok=True)
         self.record_self_test(out)
+        self.locate(out)
         return self.calibrate(out)
 
     def record_self_test(self, out: Path) -> None:
         """Add the synthetic volume and what the bundle in `out` says of it; `calibrate` changes neither."""
         write_self_test_volume(out / SELF_TEST_VOLUME)
         record_self_test(out, out / SELF_TEST_VOLUME)
+
+    def locate(self, out: Path) -> SaliencySpec | None:
+        """From which value on the saliency of the bundle in `out` locates a finding, and if sides are right.
+
+        Measured anew and written into manifest and model card; all else stays as it is.
+        """
+        bundle = load_bundle(out)
+        target = InputGrid(self.recipe.spacing_mm, self.recipe.shape)
+        log.info("saliency")
+        cases = self.held_out.cases[: self.recipe.cases.located]
+        saliency = measured_saliency(bundle, self.validation.cases, cases, target)
+        write_manifest(out, replace(bundle.manifest, version=VERSION, saliency=saliency))
+        card = out / MODEL_CARD
+        if card.exists():
+            text = with_saliency(card.read_text(encoding="utf-8"), VERSION, saliency)
+            card.write_text(text, encoding="utf-8")
+        return saliency
 
     def calibrate(self, out: Path) -> dict[str, Any]:
         """What the study's probability means in the bundle in `out`; returns the evaluation.

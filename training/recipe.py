@@ -25,7 +25,8 @@ SEVERITY = {
 class Cases:
     """How many cases each part sees; `acquisitions` of the held-out ones are also rendered whole.
 
-    `validation` sets the findings' operating points, `calibration` the meaning of the study's probability.
+    On `located` of them sides are measured. `validation` sets the findings' operating points, `calibration`
+    the meaning of the study's probability.
     """
 
     encoder: int = 1200
@@ -35,6 +36,7 @@ class Cases:
     calibration: int = 320
     held_out: int = 400
     acquisitions: int = 8
+    located: int = 240
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class Recipe:
                 calibration=part(cases.calibration, 24),
                 held_out=part(cases.held_out, 24),
                 acquisitions=part(cases.acquisitions, 2),
+                located=part(cases.located, 24),
             ),
             encoder_training=replace(
                 encoder,

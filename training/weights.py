@@ -32,7 +32,7 @@ from training.recipe import SEVERITY, Recipe
 TOWER, CTCLIP, SUPERVISED = "tower.safetensors", "ctclip.safetensors", "supervised.safetensors"
 CLASSIFIER, UNET, FUSION = "slice_classifier.safetensors", "unet.safetensors", "fusion.txt"
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 _NAME, _LICENCE = "demo", "Apache-2.0"
 _INTENDED_USE = (
     "Demonstration and tests of the node on synthetic chest CT. Trained on synthetic thoraces only; not a "

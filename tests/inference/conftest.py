@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import inference.reading_pool
+import inference.reading_process
 from models.manifest import BundleManifest, FusionSpec
 from models.manifest_file import write_manifest
 from tests.models import small_bundle
@@ -31,6 +33,16 @@ COLUMNS = (
 def one_thread() -> Iterator[None]:
     with torch_threads(1):
         yield
+
+
+@pytest.fixture
+def fresh_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No reading process that was started before the test, and none after it; they are soon given up."""
+    inference.reading_pool.READERS.close()
+    monkeypatch.setattr(inference.reading_process, "ANSWER_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(inference.reading_process, "_START_TIMEOUT_S", 30.0)
+    yield
+    inference.reading_pool.READERS.close()
 
 
 def write_fusion(path: Path, columns: tuple[str, ...], seed: int = 3) -> None:

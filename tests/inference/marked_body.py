@@ -71,6 +71,12 @@ def body_hu(points: NDArray[np.float64]) -> NDArray[np.int16]:
     return np.where(marked, MARKER_HU, np.where(inside, BODY_HU, AIR_HU)).astype(np.int16)
 
 
+def tilted(degrees: float) -> Orientation:
+    """A gantry tilted about the left-right axis, while the table moved along the patient."""
+    angle = np.radians(degrees)
+    return Orientation((1, 0, 0), (0, float(np.cos(angle)), float(-np.sin(angle))), (0, 0, 2))
+
+
 def marked_series(orientation: Orientation, slices: int = 48) -> list[Dataset]:
     """The series, its images numbered from the first to the last along `step`; pixels of 1.1 mm x 0.9 mm."""
     row, column, step = (np.array(v) for v in (orientation.row, orientation.column, orientation.step))

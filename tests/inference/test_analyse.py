@@ -17,9 +17,10 @@ from inference.details import details
 from inference.dicom_files import DicomFiles, files_below, read_headers
 from inference.errors import Refusal, RefusalCode
 from inference.fusion import FusionCode, FusionError
+from inference.saliency_file import read_saliency
 from inference.series import choose_series
 from inference.study_result import StudyResult
-from models.manifest import ConstantColumn, FallbackSpec, FindingSpec
+from models.manifest import ConstantColumn, FallbackSpec, FindingSpec, SaliencySpec
 from models.slice_classifier import SliceClassifier
 from phantom.cases import HELD_OUT_SEEDS, Case
 from phantom.grid import centred_grid
@@ -233,6 +234,36 @@ def test_a_finding_of_an_unknown_column_is_found_when_the_bundle_is_loaded(other
     rule = replace(manifest(), findings=(FindingSpec("Lung nodule", ("ctclip_Nodule",), 0.5, 1),))
     with pytest.raises(FusionError, match="ctclip_Nodule"):
         Analyser(write_bundle(other_bundle, rule))
+
+
+def test_present_findings_have_a_region_and_its_map_is_kept(other_bundle: Path, chest: DicomFiles) -> None:
+    nodule, emphysema = manifest().findings
+    specs = (replace(nodule, operating_point=0.01), replace(emphysema, operating_point=0.999))
+    rule = replace(manifest(), findings=specs, saliency=SaliencySpec(1e-6))
+    choice = choose_series(chest.headers)
+    kept: list[bytes] = []
+    analyser = Analyser(write_bundle(other_bundle, rule))
+    result = analyser.analyse(chest.series(choice), choice, keep_saliency=kept.append)
+    present, absent = result.findings
+    assert (present.present, absent.present, absent.region) == (True, False, None)
+    assert present.region is not None
+    assert present.region.slice == present.best_slice
+    assert all(0 <= x <= 128 and 0 <= y <= 128 for x, y in present.region.polygon)
+    assert present.laterality is None
+    assert any(warning.startswith("No side is told of any finding") for warning in result.warnings)
+    assert StudyResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    (content,) = kept
+    assert len(content) < 20_000
+    stored = read_saliency(content)
+    assert list(stored.maps) == [present.name]
+    best = present.region.slice
+    plane = stored.maps[present.name].plane(best.index)
+    assert plane.shape == (128, 128)
+    assert plane[int(best.row), int(best.column)] >= present.region.threshold
+    # (slice, row, column) to the patient, as the source's own header has it.
+    header = next(item for item in chest.headers if item.sop_instance_uid == best.sop_instance_uid)
+    position = stored.volume_affine @ [0, 0, best.index, 1]
+    np.testing.assert_allclose(position[:3], header.planes[0].position_mm, atol=1e-3)
 
 
 def test_redrawn_weights_move_the_saliency(other_bundle: Path, bundle_folder: Path, tmp_path: Path) -> None:

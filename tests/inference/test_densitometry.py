@@ -3,10 +3,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from inference.densitometry import COLUMNS, densitometry, lung_mask
 from inference.dicom_files import files_below, read_headers
@@ -138,6 +140,61 @@ def test_the_mask_is_that_of_the_phantom(
     assert columns["mean_lung_density_hu"] == pytest.approx(values.mean(), abs=8)
     assert columns["laa_950_percent"] == pytest.approx(100 * (values < -950).mean(), abs=1.0)
     assert columns["perc15_hu"] == pytest.approx(np.percentile(values, 15), abs=5)
+
+
+def test_ground_glass_in_half_a_lung_is_lung_and_is_high_attenuation() -> None:
+    case = Case(SEED, ())
+    volume, grid = acquired(case)
+    truth = lung_truth(case, grid)
+    hazy = truth & (volume.voxels_hu < -600)
+    hazy[:, :, : truth.shape[2] // 2] = False
+    hazy[: truth.shape[0] // 2] = False
+    voxels = np.where(hazy, volume.voxels_hu + np.int16(380), volume.voxels_hu)
+    volume = replace(volume, voxels_hu=voxels)
+    lungs = find_lungs(volume)
+    left, right = lung_mask(volume, lungs)
+    assert dice(left | right, truth) > 0.98
+    columns = densitometry(volume, lungs).columns
+    high = (voxels[truth] >= -600) & (voxels[truth] <= -250)
+    assert 100 * high.mean() > 15
+    assert columns["haa_percent"] == pytest.approx(100 * high.mean(), abs=1.5)
+
+
+@pytest.mark.parametrize(("rolled", "tilted"), [(25, 0), (0, 18), (-20, 12)])
+def test_an_oblique_series_has_the_same_lungs(rolled: float, tilted: float) -> None:
+    """A patient who lies rolled to one side, a stack that runs askew, or both."""
+    case = Case(SEED, ())
+    volume, grid = acquired(case)
+    truth = lung_truth(case, grid)
+    on_left = truth & (_left_mm(volume) > thorax(case).centre[0])
+    to_upright, affine = _askew(volume, rolled, tilted)
+
+    def seen(values: NDArray[Any], order: int, outside: float) -> NDArray[Any]:
+        turned: NDArray[Any] = ndimage.affine_transform(
+            values, to_upright[:3, :3], to_upright[:3, 3], order=order, cval=outside
+        )
+        return turned
+
+    oblique = replace(volume, voxels_hu=seen(volume.voxels_hu, 1, -1000).astype(np.int16), affine=affine)
+    left, right = lung_mask(oblique, find_lungs(oblique))
+    true_left = seen(on_left.view(np.uint8), 0, 0) > 0
+    true_right = seen((truth & ~on_left).view(np.uint8), 0, 0) > 0
+    assert dice(left, true_left) > 0.97
+    assert dice(right, true_right) > 0.97
+
+
+def _askew(volume: CTVolume, rolled: float, tilted: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where a series turned by so many degrees finds its voxels in an upright one, and its affine."""
+    roll, tilt = np.radians([rolled, tilted])
+    about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    centre = (volume.affine @ [*(np.array(volume.voxels_hu.shape[::-1]) - 1) / 2, 1])[:3]
+    turn = np.eye(4)
+    turn[:3, :3] = about_x @ about_z
+    turn[:3, 3] = centre - turn[:3, :3] @ centre
+    affine = turn @ volume.affine
+    reverse = np.eye(4)[[2, 1, 0, 3]]  # (slice, row, column) and (column, row, slice)
+    return reverse @ np.linalg.inv(volume.affine) @ affine @ reverse, affine
 
 
 def _left_mm(volume: CTVolume) -> NDArray[np.float64]:

@@ -29,6 +29,17 @@ def test_an_instance_in_two_files_counts_once(tmp_path: Path) -> None:
     assert {path.parent.name for path in files.paths.values()} == {"a"}
 
 
+def test_a_copy_that_was_cut_off_does_not_hide_the_whole_file(tmp_path: Path) -> None:
+    (whole,) = save(ct_series(1), tmp_path / "b")
+    (tmp_path / "a").mkdir()
+    cut = tmp_path / "a" / whole.name
+    cut.write_bytes(whole.read_bytes()[:-100])
+    for paths in ([cut, whole], [whole, cut]):
+        files = read_headers(paths)
+        assert list(files.paths.values()) == [whole]
+        assert files.ignored == {"duplicate": 1}
+
+
 def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
     image = ct_image(0)
     path = tmp_path / "bare"

@@ -131,3 +131,16 @@ def test_too_few_planes_after_resampling_are_refused() -> None:
         encoder_input(volume, PUBLISHED)
     assert caught.value.code is RefusalCode.TOO_FEW_SLICES
     assert "13 planes" in caught.value.sentence
+
+
+def test_an_oblique_volume_of_needles_is_refused_before_it_takes_memory() -> None:
+    """Columns 0.01 mm apart and rows 500 mm: upright it would be pictures of 50,000 x 4,500."""
+    angle = np.radians(5)
+    affine = np.eye(4)
+    affine[:3, 0] = np.array([np.cos(angle), np.sin(angle), 0]) * 0.01
+    affine[:3, 1] = np.array([-np.sin(angle), np.cos(angle), 0]) * 500
+    affine[:3, 2] = [0, 0, 3]
+    volume = volume_of(np.zeros((8, 2, 200), np.int16), (3.0, 500.0, 0.01), affine=affine)
+    with pytest.raises(VolumeRefusal) as refused:
+        upright(volume)
+    assert refused.value.code == RefusalCode.MIXED_GEOMETRY

@@ -14,10 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
+import inference.pixels
 import inference.reading_pool
 from inference.decoding import decode_frame
 from inference.dicom_files import read_header, read_headers, source_headers
 from inference.errors import VolumeRefusal
+from inference.header_parsing import parse_header
 from inference.preamble import without_preamble
 from inference.volume import read_volume
 from tests.inference.encoding import encoded
@@ -78,6 +80,18 @@ def deflated_bomb(content: bytes) -> bytes:
     packed = squeeze.compress(content[start:])
     block = bytes(1 << 24)
     return head + packed + b"".join(squeeze.compress(block) for _ in range(160)) + squeeze.flush()
+
+
+@pytest.mark.parametrize("content", [bytes(1 << 26), b"PK\x03\x04" + bytes(1 << 20), b"", b"\x08"])
+def test_a_file_that_does_not_begin_as_dicom_is_not_read_to_its_end(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "zeros"
+    path.write_bytes(content)
+    read: list[object] = []
+    monkeypatch.setattr("inference.header_parsing.dcmread", lambda path, **_: read.append(path))
+    assert parse_header(path) is None
+    assert read == []
 
 
 HOSTILE: dict[str, Callable[[bytes], bytes]] = {
@@ -142,6 +156,20 @@ def test_a_compressed_frame_that_is_larger_than_its_header_says(tmp_path: Path) 
     image.file_meta.TransferSyntaxUID = RLELossless
     (path,) = save([image], tmp_path)
     assert decode_frame(path, 0).hu is None
+
+
+def test_a_codec_that_panics_costs_the_frame_and_not_the_process(tmp_path: Path) -> None:
+    """One byte more than the frame has; the codec's own exception is none of Python's `Exception`."""
+    image = ct_image(0, np.zeros((12, 16), np.int16))
+    header = struct.pack("<16I", 2, 64, 70, *[0] * 13)
+    plane = b"\x81\x00\xbf\x00\x00\x00"
+    image.PixelData = encapsulate([header + plane + plane])
+    image["PixelData"].is_undefined_length = True
+    image.file_meta.TransferSyntaxUID = RLELossless
+    (path,) = save([image], tmp_path)
+    (decoded,) = inference.pixels.decode_frames(path, [0])
+    assert decoded.hu is None
+    assert decoded.problem == "they are damaged, or not as their header says"
 
 
 @pytest.mark.parametrize("spacing", [[-0.8, 0.8], [0.0, 0.8], ["NaN", 0.8], ["inf", 0.8]])

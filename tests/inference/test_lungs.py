@@ -81,6 +81,13 @@ def test_a_child_has_lungs(scale: float) -> None:
     assert lungs.volume_ml == pytest.approx(find_lungs(adult).volume_ml * scale**3, rel=0.1)
 
 
+def test_a_chest_that_is_said_to_be_tiny_is_refused() -> None:
+    adult = chest()
+    depth, row, column = (0.05 * length for length in adult.spacing_mm)
+    assert min(np.multiply(adult.voxels_hu.shape, (depth, row, column))) < 20
+    assert_no_lungs(volume_of(adult.voxels_hu, (depth, row, column)))
+
+
 def test_lungs_that_are_mostly_consolidated_are_lungs() -> None:
     volume = chest()
     lungs = find_lungs(volume)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from pydicom import Dataset, dcmread
 
+from dicom_node.answer import success_answer
 from inference.analyse import Analyser
 from inference.densitometry import COLUMNS, densitometry
 from inference.dicom_files import DicomFiles, read_headers
@@ -20,8 +24,11 @@ from models.manifest import FusionSpec
 from phantom.cases import Case
 from phantom.grid import centred_grid
 from phantom.studies import chest_study
+from structured_report import ReportContext, build_objects
+from structured_report.codes import quantity_code
 from tests.inference.conftest import manifest, write_bundle
 from tests.inference.synthetic import save
+from tests.structured_report.samples import key_slices
 
 GRID = centred_grid((4.5, 3.2, 3.2), (72, 128, 128))
 
@@ -84,6 +91,61 @@ def test_measurements_change_no_other_score(
     values = {item.name: item.value for item in measuring.measurements}
     assert with_densities["densitometry_laa_950_percent"] == values["LAA-950"]
     assert with_densities["densitometry_lung_volume_ml"] == values["Lung volume"]
+
+
+def test_measurements_reach_the_answer_and_the_report(
+    measuring_analyser: Analyser, whole: DicomFiles
+) -> None:
+    """Columns of the fusion, details of the answer, and the report's numbers with UCUM units and methods."""
+    choice = choose_series(whole.headers)
+    study = measuring_analyser.prepare(whole.series(choice), choice)
+    result = measuring_analyser.answer(study, key="3f" * 32).result
+    details = success_answer(result, 1.0, details=True)["details"]
+    assert [item["name"] for item in details["measurements"]] == [item.name for item in result.measurements]
+    columns = details["fusion"]["columns"]
+    assert columns["densitometry_lung_volume_ml"] == details["measurements"][0]["value"]
+    assert columns["densitometry_laa_950_percent"] == details["measurements"][4]["value"]
+
+    headers = {str(header.SOPInstanceUID): header for header in map(dcmread, whole.series(choice))}
+    sources = [headers[uid] for uid in result.image_sop_instance_uids]
+    context = ReportContext(installation_uid="1.2.826.0.1.3680043.8.498.99", timezone="Europe/Moscow")
+    report = build_objects(result, sources, key_slices(result), context)[0]
+    written = dcmread(BytesIO(report.to_bytes()))
+    names = ("Lung volumes", "Lung density", "Low and high attenuation")
+    measuring = [item for item in _items(written) if any(_called(item, name) for name in names)]
+    assert len(measuring) == len(names)
+    numbers = {
+        item.ConceptNameCodeSequence[0].CodeValue: item
+        for group in measuring
+        for item in group.ContentSequence
+        if item.ValueType == "NUM"
+    }
+    assert len(numbers) == len(COLUMNS)
+    said = [item.TextValue for item in _items(written) if item.ValueType == "TEXT"]
+    for measured in result.measurements:
+        number = numbers[quantity_code(measured.name).code.value]
+        value = number.MeasuredValueSequence[0]
+        unit = value.MeasurementUnitsCodeSequence[0]
+        assert float(value.NumericValue) == measured.value
+        assert (unit.CodeValue, unit.CodingSchemeDesignator) == (measured.unit, "UCUM")
+        assert f"{measured.name}: {measured.method}" in said
+
+
+def _items(item: Dataset) -> Iterator[Dataset]:
+    """Everything in a report."""
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from _items(child)
+
+
+def _called(item: Dataset, name: str) -> bool:
+    """Whether this is a group of measurements with such a tracking identifier (112039, DCM)."""
+    return any(
+        child.ValueType == "TEXT"
+        and child.ConceptNameCodeSequence[0].CodeValue == "112039"
+        and child.TextValue == name
+        for child in item.get("ContentSequence", [])
+    )
 
 
 def test_a_little_missing_is_a_warning(analyser: Analyser, tmp_path: Path) -> None:

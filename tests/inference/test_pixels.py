@@ -109,3 +109,32 @@ def test_the_frames_of_a_file_break_one_by_one(tmp_path: Path) -> None:
     first, second = decode_frames(path, [0, 1])
     assert first.hu is not None
     assert (second.hu, bool(second.problem)) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("tags", "border", "padding", "vr"),
+    [
+        # Unsigned, its padding written as a negative number.
+        ({"PixelRepresentation": 0}, 32768, -32768, "SS"),
+        # Signed with intercept 0, its padding written as a positive number.
+        ({"RescaleIntercept": 0}, 0xFF9C, 0xFF9C, "US"),
+        # Twelve bits, and padding that takes all sixteen.
+        ({"PixelRepresentation": 0, "BitsStored": 12, "HighBit": 11}, 63536, 63536, "US"),
+        ({"PixelRepresentation": 0, "BitsStored": 12, "HighBit": 11}, 63536, -2000, "SS"),
+    ],
+)
+def test_padding_is_known_by_its_bits(
+    tags: dict[str, int], border: int, padding: int, vr: str, tmp_path: Path
+) -> None:
+    stored = np.full((12, 16), 1064, np.uint16)
+    stored[0] = border
+    image = ct_image(0, stored.view(np.int16), **tags)
+    image.add_new("PixelPaddingValue", vr, padding)
+    (path,) = save([image], tmp_path)
+    assert (hu(path)[0] == -1024).all()
+    assert (hu(path)[1:] == 1064 + image.RescaleIntercept).all()
+
+
+def test_values_beyond_single_precision_are_held_as_others_are() -> None:
+    values = hounsfield(np.array([[3, -3, 0]], np.int16), 1e300, 0.5)
+    assert values.tolist() == [[32767, -32768, 0.5]]

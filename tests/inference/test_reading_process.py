@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,62 +9,18 @@ import pytest
 
 import inference.reading_pool
 import inference.reading_process
-from inference.decoding import MOST_STARTS, FrameRequest, decode, decode_frame
+from inference.decoding import FrameRequest, decode, decode_frame
 from inference.dicom_files import read_header, read_headers
 from inference.errors import Refusal, RefusalCode
 from inference.header_json import header_from_json, header_to_json
 from inference.header_parsing import parse_header
-from inference.reading_process import ReadingProcess
+from inference.reading_process import MOST_STARTS, ReadingProcess
 from inference.volume import read_volume
+from tests.inference.codec_trap import DEEDS, trap
 from tests.inference.synthetic import ct_image, ct_series, save
 from tests.inference.test_multi_frame import enhanced
 
-# Read by Python at the start of any process: it makes the codec of some slices misbehave in the child alone.
-_TRAP = """
-import os, sys, time
-
-
-if "from inference.reading_child" in " ".join(sys.orig_argv):
-    import inference.stored_values as target
-    true = target.pixel_array
-
-    def pixel_array(dataset, **options):
-        if int(dataset.InstanceNumber) in {numbers}:
-            {deed}
-        return true(dataset, **options)
-
-    target.pixel_array = pixel_array
-"""
-DEEDS = {
-    "segfault": "os.kill(os.getpid(), 11)",
-    "abort": "os.abort()",
-    "memory": "bytearray(1 << 40)",
-    "much memory": "[bytearray(1 << 28) for _ in range(1000)]",
-    "silence": "time.sleep(3600)",
-    "loop": "[None for _ in iter(int, 1)]",
-    "nonsense": "os.write(1, b'no JSON' * 9 + chr(10).encode())",
-}
-
-
-@pytest.fixture(autouse=True)
-def fresh_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """None that was started before the test, and none after it."""
-    inference.reading_pool.READERS.close()
-    monkeypatch.setattr(inference.reading_process, "ANSWER_TIMEOUT_S", 3.0)
-    monkeypatch.setattr(inference.reading_process, "_START_TIMEOUT_S", 30.0)
-    yield
-    inference.reading_pool.READERS.close()
-
-
-def trap(folder: Path, monkeypatch: pytest.MonkeyPatch, deed: str, *numbers: int) -> None:
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(
-        textwrap.dedent(_TRAP).replace("{numbers}", repr(set(numbers))).replace("{deed}", DEEDS[deed])
-    )
-    paths = [str(folder), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.syspath_prepend(str(folder))
-    assert str(folder) in sys.path
+pytestmark = pytest.mark.usefixtures("fresh_processes")
 
 
 @pytest.mark.parametrize("deed", DEEDS)

@@ -272,3 +272,15 @@ def test_awkward_real_studies(ct_data: Path, folder: str, code: RefusalCode) -> 
     with pytest.raises(SeriesRefusal) as caught:
         choose_series(files.headers)
     assert caught.value.code is code
+
+
+def test_images_without_a_place_are_counted_aloud() -> None:
+    images = [*ct_series(30), ct_image(40, ImagePositionPatient=None)]
+    (warning,) = choose(images).warnings
+    assert warning.startswith("1 image(s) of the series do not say where they lie")
+
+
+def test_several_frames_against_the_class_are_no_slice() -> None:
+    with pytest.raises(SeriesRefusal) as caught:
+        choose(ct_series(30, NumberOfFrames=2))
+    assert [decision.reason for decision in caught.value.decisions] == ["no_geometry"]

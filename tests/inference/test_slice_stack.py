@@ -39,9 +39,42 @@ def test_order_is_by_position_and_the_affine_maps_indices_to_the_patient() -> No
     assert not stack.warnings
 
 
-def test_spacing_is_the_mean_distance_of_rounded_positions() -> None:
-    stack = stack_planes([plane(round(1.25 * index, 1)) for index in range(41)])
-    assert stack.spacing_mm[0] == pytest.approx(1.25, abs=1e-6)
+@pytest.mark.parametrize("step_mm", [0.25, 0.3, 0.625, 0.7, 1.25, 2.5])
+def test_spacing_is_the_mean_distance_of_rounded_positions(step_mm: float) -> None:
+    stack = stack_planes([plane(round(step_mm * index, 1)) for index in range(201)])
+    assert stack.spacing_mm[0] == pytest.approx(step_mm, abs=1e-3)
+    assert [item.weight for item in stack.slices] == [0.0] * 201  # nothing is smoothed for a rounding
+    assert stack.warnings == ()
+
+
+def test_positions_that_shake_by_microns_are_even() -> None:
+    shaken = np.random.default_rng(4).uniform(-1e-3, 1e-3, (60, 3))
+    planes = [
+        plane(0.0, position_mm=(-100.0 + x, -80.0 + y, 1.0 * k + z)) for k, (x, y, z) in enumerate(shaken)
+    ]
+    assert stack_planes(planes).warnings == ()
+
+
+@pytest.mark.parametrize("step_mm", [0.625, 1.25, 3.0])
+@pytest.mark.parametrize("absent", [(1,), (20,), (58,), (10, 30)])
+def test_missing_slices_among_rounded_positions(step_mm: float, absent: tuple[int, ...]) -> None:
+    heights = [round(step_mm * k, 1) for k in range(60) if k not in absent]
+    stack = stack_planes([plane(z) for z in heights])
+    assert len(stack.slices) == 60
+    assert [k for k, item in enumerate(stack.slices) if item.weight] == list(absent)
+    assert len(stack.warnings) == len(absent)
+    for k, warning in zip(absent, stack.warnings, strict=True):
+        assert f"between z = {round(step_mm * (k - 1), 1)} and {round(step_mm * (k + 1), 1)} mm" in warning
+
+
+def test_a_drift_that_adds_up_is_resampled() -> None:
+    """Each distance is nearly that of its neighbours; the last slices would lie 2 mm beside their places."""
+    heights = np.cumsum([0.0, *np.linspace(0.98, 1.02, 400)])
+    stack = stack_planes([plane(float(z)) for z in heights])
+    assert "resampled to even spacing" in stack.warnings[0]
+    for k, item in enumerate(stack.slices):
+        height = (1 - item.weight) * heights[item.lower] + item.weight * heights[item.upper]
+        assert height == pytest.approx(k * heights[-1] / 400, abs=0.03)
 
 
 def test_planes_that_point_to_the_feet_still_ascend_to_the_head() -> None:
@@ -124,14 +157,29 @@ def test_a_gantry_tilt_is_measured_and_kept_in_the_affine() -> None:
     assert "18.5 degrees" in stack.warnings[0]
 
 
-def test_a_tilt_beyond_the_limit_is_refused() -> None:
-    assert refusal([tilted(3.0 * index, 33) for index in range(20)]).code is RefusalCode.GANTRY_TILT
+@pytest.mark.parametrize("decimals", [2, 3, 4, 6])
+@pytest.mark.parametrize("degrees", [30, -30, 5, -18.5, 0.4])
+def test_a_tilt_up_to_the_limit_is_read_however_it_is_rounded(degrees: float, decimals: int) -> None:
+    planes = [tilted(3.0 * index, degrees) for index in range(20)]
+    rounded = [
+        replace(item, orientation=tuple(round(value, decimals) for value in item.orientation))
+        for item in planes
+    ]
+    assert stack_planes(rounded).tilt_degrees == pytest.approx(abs(degrees), abs=0.5)
 
 
-def test_an_oblique_stack_is_read_with_a_warning() -> None:
-    angle = np.radians(12)
+@pytest.mark.parametrize("degrees", [31, -31, 44])
+def test_a_tilt_beyond_the_limit_is_refused(degrees: float) -> None:
+    found = refusal([tilted(3.0 * index, degrees) for index in range(20)])
+    assert found.code is RefusalCode.GANTRY_TILT
+    assert f"tilted by {abs(degrees):.1f} degrees" in found.sentence
+
+
+def oblique(degrees: float) -> list[ImagePlane]:
+    """Planes turned about the left-right axis, stacked across."""
+    angle = np.radians(degrees)
     normal = np.array([0, np.sin(angle), np.cos(angle)])
-    planes = [
+    return [
         plane(
             float(index),
             orientation=(1, 0, 0, 0, float(np.cos(angle)), float(-np.sin(angle))),
@@ -139,10 +187,20 @@ def test_an_oblique_stack_is_read_with_a_warning() -> None:
         )
         for index in range(20)
     ]
-    stack = stack_planes(planes)
+
+
+@pytest.mark.parametrize("degrees", [5, -12, 25, 30])
+def test_an_oblique_stack_is_read_with_a_warning(degrees: float) -> None:
+    stack = stack_planes(oblique(degrees))
     assert stack.tilt_degrees == 0
-    assert stack.oblique_degrees == pytest.approx(12, abs=0.01)
-    assert "12.0 degrees from the axial plane" in stack.warnings[0]
+    assert stack.oblique_degrees == pytest.approx(abs(degrees), abs=0.01)
+    assert f"{abs(degrees):.1f} degrees from the axial plane" in stack.warnings[0]
+
+
+def test_an_oblique_stack_beyond_the_limit_is_refused() -> None:
+    found = refusal(oblique(30.6))
+    assert found.code is RefusalCode.NOT_AXIAL
+    assert "30.6 degrees from the axial plane; up to 30 can be read" in found.sentence
 
 
 def test_a_single_plane_is_no_stack() -> None:

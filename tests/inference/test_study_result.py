@@ -48,12 +48,13 @@ def test_a_result_of_an_earlier_version_is_read_with_its_gaps_open(result: Study
     for name in ("device_name", "cuda_version", "driver_version"):
         del stored["runtime"][name]
     for item in stored["findings"]:
-        del item["umbrella"]
+        del item["umbrella"], item["region"]
     read = StudyResult.from_json(stored)
     assert (read.verdict, read.indeterminate, read.calibration) == (None, None, None)
     assert read.bundle.calibration == "none"
     assert (read.runtime.device, read.runtime.device_name, read.runtime.cuda_version) == ("cuda:0", "", "")
     assert not any(finding.umbrella for finding in read.findings)
+    assert all(finding.region is None for finding in read.findings)
     assert (read.probability, read.decision) == (result.probability, result.decision)
     assert details(read)["probability"] == {"raw": None, "calibrated": result.probability}
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from models.manifest import BundleCode, BundleError, BundleManifest, FallbackSpec, Members
+from models.manifest import BundleCode, BundleError, BundleManifest, FallbackSpec, Members, SaliencySpec
 from models.manifest_file import read_manifest, write_manifest
 from tests.models.small_bundle import FILES, manifest
+
+SALIENCY = "demonstration = true\nsaliency = {{ voxel_threshold = {}, side_agreement = {} }}"
 
 
 @pytest.fixture
@@ -26,6 +28,13 @@ def test_what_is_written_is_read_again(folder: Path) -> None:
     written = write_manifest(folder, manifest())
     assert read_manifest(folder) == written
     assert replace(written, files={}) == manifest()
+
+
+def test_what_the_saliency_is_worth_is_read_again(folder: Path) -> None:
+    for saliency in (SaliencySpec(0.025, 0.93, 41, "held-out cases"), SaliencySpec(0.1)):
+        write_manifest(folder, replace(manifest(), saliency=saliency))
+        assert read_manifest(folder).saliency == saliency
+    assert [SaliencySpec(0.1, share).tells_sides for share in (None, 0.89, 0.9)] == [False, False, True]
 
 
 def test_every_file_but_the_manifest_and_the_model_card_is_described(folder: Path) -> None:
@@ -77,6 +86,8 @@ def edited(folder: Path, pattern: str, replacement: str) -> BundleError:
         ("demonstration = true", "demonstration = 1", "invalid_manifest", "demonstration"),
         ("heads = 3", "heads = 3\nheadz = 4", "invalid_manifest", "towers.main.headz"),
         ("heads = 3", "", "invalid_manifest", "towers.main.heads"),
+        ("demonstration = true", SALIENCY.format(0.0, 0.5), "invalid_manifest", "[saliency]"),
+        ("demonstration = true", SALIENCY.format(0.1, 1.5), "invalid_manifest", "[saliency]"),
         ("severity = 2", "severity = 2\nseverty = 3", "invalid_manifest", "findings.1.severty"),
         ("operating_point = 0.37", "operating_point = 37.0", "invalid_manifest", "operating point"),
         ('"Emphysema",?\n', '"Lung nodule",\n', "invalid_manifest", "ctclip.safetensors"),
