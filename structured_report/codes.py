@@ -38,6 +38,19 @@ class FindingCode:
     window: Window
 
 
+@dataclass(frozen=True)
+class QuantityCode:
+    """How a quantity is coded: its name, how it is obtained, and what statistic it is; None where unknown.
+
+    `group` is the kind of quantities that it is shown with (a sentence of `languages.toml`).
+    """
+
+    code: Code
+    method: Code | None = None
+    derivation: Code | None = None
+    group: str = "quantities"
+
+
 @cache
 def _table() -> dict[str, Any]:
     return tomllib.loads(
@@ -77,6 +90,26 @@ def finding_code(name: str) -> FindingCode:
         sided=True,
         window="lung",
     )
+
+
+@cache
+def quantity_code(name: str) -> QuantityCode:
+    """The coding of a quantity; a name outside the data file gets a private code derived from the name."""
+    for item in _table()["quantities"]:
+        if item["name"] == name:
+            derivation = item.get("derivation")
+            return QuantityCode(
+                Code(*item["code"]),
+                Code(*item["method"]),
+                Code(*derivation) if derivation else None,
+                item["group"],
+            )
+    return QuantityCode(private_code(name))
+
+
+def unit_code(unit: str) -> CodedConcept:
+    """A UCUM unit; its own symbol is its meaning where the data file has none."""
+    return CodedConcept(*_table()["units"].get(unit, (unit, "UCUM", unit)))
 
 
 def private_code(name: str) -> Code:

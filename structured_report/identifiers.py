@@ -25,6 +25,11 @@ def series_uid(key: str, sop_class_uid: str) -> str:
     return _derived("series", key, sop_class_uid)
 
 
+def dimension_uid(key: str, sop_class_uid: str, number: int) -> str:
+    """Dimension Organization UID (0020,9164) of object `number` (from 1) of a SOP class made for one key."""
+    return _derived("dimensions", key, sop_class_uid, str(number))
+
+
 def tracking_uid(key: str, name: str) -> str:
     """Tracking Unique Identifier (112040, DCM) of one measurement group."""
     return _derived("tracking", key, name)

@@ -6,8 +6,8 @@ every viewer that shows images and nothing else. No patient's identity is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from textwrap import wrap
 
 import numpy as np
@@ -22,9 +22,9 @@ from structured_report.codes import concept, finding_code
 from structured_report.errors import SourceError
 from structured_report.identifiers import object_uid, series_uid
 from structured_report.image_plane import ImagePlane, image_plane
+from structured_report.language import Words
 from structured_report.measurement_groups import in_reading_order
 from structured_report.object_header import (
-    DEMONSTRATION_NOTICE,
     ReportBasis,
     ReportObject,
     complete,
@@ -43,19 +43,27 @@ _LOSSY_COMPRESSION = (
     "LossyImageCompressionMethod",
 )
 _NO_BREAK = "\N{NO-BREAK SPACE}"
-RING_LEGEND = "Ring: where the network looked most; no outline, no measurement"
 
 
 @dataclass(frozen=True)
 class KeySliceImages:
     """Pixels of the key slices.
 
-    `voxels_hu` maps the index of each key slice (`SliceReference.index`) to int16 [row, column] in the source
-    image's own pixel grid, Hounsfield units; `pixel_spacing_mm` is their (row, column) spacing.
+    Attributes
+    ----------
+    voxels_hu
+        By index of the key slice (`SliceReference.index`), int16 [row, column] in the source image's own
+        pixel grid, Hounsfield units.
+    pixel_spacing_mm
+        Their (row, column) spacing.
+    saliency
+        By (name of the finding, index of the key slice), float32 [row, column]: the finding's saliency there,
+        in the unit of `SaliencyRegion.peak`. Of located findings.
     """
 
     voxels_hu: Mapping[int, NDArray[np.int16]]
     pixel_spacing_mm: tuple[float, float]
+    saliency: Mapping[tuple[str, int], NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def _key_image(basis: ReportBasis, slices: KeySliceImages, key_slice: KeySlice) 
     result = basis.result
     header = basis.source.header(key_slice.reference)
     plane = image_plane(header, key_slice.reference.frame_number)
-    drawn = draw_slice(slice_picture(result, header, slices, key_slice))
+    drawn = draw_slice(slice_picture(result, header, slices, key_slice, basis.words))
     dataset = SCImage(
         pixel_array=drawn.pixels,
         photometric_interpretation="RGB",
@@ -103,7 +111,7 @@ def _key_image(basis: ReportBasis, slices: KeySliceImages, key_slice: KeySlice) 
         patient_orientation=plane.patient_orientation,
         pixel_spacing=slices.pixel_spacing_mm if drawn.scale == (1.0, 1.0) else None,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        series_description=series_description(result, "key images"),
+        series_description=series_description(result, basis.words.sentence("key_images"), basis.words),
         specific_character_set="ISO_IR 192",
     )
     complete(dataset, basis)
@@ -115,7 +123,11 @@ def _key_image(basis: ReportBasis, slices: KeySliceImages, key_slice: KeySlice) 
 
 
 def slice_picture(
-    result: StudyResult, header: Dataset, slices: KeySliceImages, key_slice: KeySlice
+    result: StudyResult,
+    header: Dataset,
+    slices: KeySliceImages,
+    key_slice: KeySlice,
+    words: Words = Words(),  # noqa: B008 - frozen
 ) -> SlicePicture:
     """What is drawn for one key slice: the present findings whose best slice it is, else the whole study."""
     reference = key_slice.reference
@@ -129,73 +141,108 @@ def slice_picture(
     ]
     shown = here[:MOST_HEADLINES]
     window = finding_code(shown[0].name).window if shown else "lung"
-    centre, width = WINDOWS[window]
+    centre, width = (f"{value:.0f}".replace("-", "\N{MINUS SIGN}") for value in WINDOWS[window])
     bundle = f"{result.bundle.name} {result.bundle.version}"
+    version = result.runtime.software_version
     footer = [
-        (_where(header, plane, reference), f"W {width:.0f}  L {centre:.0f}".replace("-", "\N{MINUS SIGN}")),
-        (f"Bundle {bundle}, {PRODUCT} {result.runtime.software_version}", ""),
-        *((line, "") for line in _others(here[MOST_HEADLINES:])),
+        (_where(header, plane, reference, words), words.sentence("window", width=width, centre=centre)),
+        (words.sentence("bundle", bundle=bundle, product=PRODUCT, version=version), ""),
+        *((line, "") for line in _others(here[MOST_HEADLINES:], words)),
     ]
-    rings = tuple((item.best_slice.row, item.best_slice.column) for item in shown if item.best_slice)
-    if rings:
-        footer.append((RING_LEGEND, ""))
-    headlines = [_headline(item) for item in shown] or [_study_headline(result)]
-    if len(rings) > 1:  # the rings are numbered too
+    located = [item for item in shown if item.region is not None]
+    if located:
+        footer.append((words.sentence("attention_legend"), ""))
+    ordered = [*located, *(item for item in shown if item not in located)]
+    headlines = [_headline(item, words) for item in ordered]
+    if len(located) > 1:  # their outlines are numbered too
         headlines = [
-            replace(item, text=f"{number}  {item.text}") for number, item in enumerate(headlines, start=1)
+            replace(item, text=f"{number}  {item.text}") if number <= len(located) else item
+            for number, item in enumerate(headlines, start=1)
         ]
     return SlicePicture(
         voxels_hu=slices.voxels_hu[reference.index],
         pixel_spacing_mm=slices.pixel_spacing_mm,
         window=window,
         edges=plane.edges,
-        notice=DEMONSTRATION_NOTICE if result.bundle.demonstration else "",
-        headlines=tuple(headlines),
-        subtitle=(_subtitle(result, shown), f"key image {key_slice.number} of {key_slice.count}"),
+        notice=words.sentence("demonstration") if result.bundle.demonstration else "",
+        headlines=tuple(headlines or [_study_headline(result, words)]),
+        subtitle=(
+            _subtitle(result, shown, words),
+            words.sentence("key_image", number=key_slice.number, count=key_slice.count),
+        ),
         footer=tuple(footer),
-        rings=rings,
+        outlines=tuple(item.region.polygon for item in located if item.region is not None),
+        scale_label=words.sentence("centimetres", length="{length}"),
+        glow=_glow(located, slices, reference.index),
     )
 
 
-def _headline(finding: Finding) -> Headline:
-    side = f", {finding.laterality}" if finding.laterality and finding_code(finding.name).sided else ""
-    return Headline(finding.name + side, f"{percentage(finding.probability, finding.operating_point)} %")
+def _glow(located: Sequence[Finding], slices: KeySliceImages, index: int) -> NDArray[np.float32] | None:
+    """The located findings' saliency together, each from nothing at its threshold to 1 at its peak."""
+    planes = [
+        np.clip(
+            (slices.saliency[item.name, index] - item.region.threshold)
+            / max(item.region.peak - item.region.threshold, 1e-9),
+            0,
+            1,
+        )
+        for item in located
+        if item.region is not None and (item.name, index) in slices.saliency
+    ]
+    if not planes:
+        return None
+    glow: NDArray[np.float32] = np.max(planes, axis=0).astype(np.float32)
+    return glow
 
 
-def _others(findings: list[Finding]) -> list[str]:
+def _headline(finding: Finding, words: Words) -> Headline:
+    name = words.finding(finding.name)
+    if finding.laterality and finding_code(finding.name).sided:
+        name = words.sentence(f"side_{finding.laterality}", finding=name)
+    return Headline(name, f"{percentage(finding.probability, finding.operating_point)} %")
+
+
+def _others(findings: list[Finding], words: Words) -> list[str]:
     """Lines that name the findings for which there is no headline, so that none of a slice is missing."""
     if not findings:
         return []
-    headlines = [_headline(item) for item in findings]
+    headlines = [_headline(item, words) for item in findings]
     named = ", ".join(f"{item.text} {item.value.replace(' ', _NO_BREAK)}" for item in headlines)
-    return wrap(f"Also on this slice: {named}", FOOTER_LENGTH)
+    return wrap(words.sentence("also_here", findings=named), FOOTER_LENGTH)
 
 
-def _study_headline(result: StudyResult) -> Headline:
+def _study_headline(result: StudyResult, words: Words) -> Headline:
     value = f"{percentage(result.probability, result.operating_point)} %"
     emphasised = bool(result.decision) or result.verdict == "indeterminate"
-    return Headline("Pathology of the chest", value, emphasised=emphasised)
+    return Headline(words.sentence("pathology"), value, emphasised=emphasised)
 
 
-def _subtitle(result: StudyResult, shown: list[Finding]) -> str:
+def _subtitle(result: StudyResult, shown: list[Finding], words: Words) -> str:
     if not shown:
-        point = f"operating point {100 * result.operating_point:.1f} %"
-        if result.verdict == "indeterminate":
-            return f"Whole study: indeterminate, {point}"
-        return f"Whole study: {'present' if result.decision else 'absent'} at {point}"
+        return study_state(result, words)
     points = ", ".join(dict.fromkeys(f"{100 * finding.operating_point:.1f} %" for finding in shown))
-    findings = "AI finding" if len(shown) == 1 else "AI findings"
-    return f"{findings}, present at operating point {points}"
+    return words.sentence("finding_at" if len(shown) == 1 else "findings_at", points=points)
 
 
-def _where(header: Dataset, plane: ImagePlane, reference: SliceReference) -> str:
+def study_state(result: StudyResult, words: Words) -> str:
+    """What the study amounts to, and at which operating point, in a short sentence."""
+    point = f"{100 * result.operating_point:.1f}"
+    if result.verdict == "indeterminate":
+        return words.sentence("study_indeterminate", point=point)
+    state = "present" if result.decision else "absent"
+    return words.sentence("study_at", state=words.sentence(f"state_{state}"), point=point)
+
+
+def _where(header: Dataset, plane: ImagePlane, reference: SliceReference, words: Words) -> str:
     number = next((element.value for element in taken_over(header, ("InstanceNumber",))), None)
-    if reference.frame_number is not None:
-        image = f"Frame {reference.frame_number}, slice"
-    else:
-        image = f"Image {number}, slice" if isinstance(number, int) else "Slice"
+    image = reference.frame_number if reference.frame_number is not None else number
     z = f"{plane.position_mm[2]:.1f}".replace("-", "\N{MINUS SIGN}")
-    return f"{image} {reference.index + 1} from the feet, z {z} mm"
+    place = "slice_place"
+    if reference.frame_number is not None:
+        place = "frame_place"
+    elif isinstance(number, int):
+        place = "image_place"
+    return words.sentence(place, image=image, number=reference.index + 1, z=z)
 
 
 def _describe(dataset: Dataset, header: Dataset, reference: SliceReference) -> None:

@@ -14,10 +14,12 @@ from pydicom.uid import UID
 
 from inference.study_result import StudyResult
 from structured_report.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from structured_report.language import Language, Words
 from structured_report.provenance import MANUFACTURER, Device, devices, equipment_sequence
 from structured_report.source import SourceStudy
 
-DEMONSTRATION_NOTICE = "DEMONSTRATION - NOT FOR DIAGNOSIS"
+ObjectKind = Literal["sr", "sc", "kos", "seg", "pm", "pdf"]
+"""Structured report, secondary captures, key object selection, segmentation, parametric maps, PDF."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,22 @@ class ReportContext:
         Number of the first series of ours; the others follow.
     predecessor
         The report that this one replaces, None for the first about a study.
+    language
+        In which the report is written.
     """
 
     installation_uid: str
     timezone: str = "UTC"
     series_number_base: int = 9000
     predecessor: PredecessorDocument | None = None
+    language: Language = "en"
 
 
 @dataclass(frozen=True)
 class ReportObject:
     """One DICOM object, ready to be stored: Explicit VR Little Endian, with file meta information."""
 
-    kind: Literal["sr", "sc"]
+    kind: ObjectKind
     dataset: Dataset
 
     @property
@@ -77,18 +82,22 @@ class ReportObject:
 
 
 @dataclass(frozen=True)
-class ReportBasis:
-    """All that the objects of one result are made from.
+class ObjectBasis:
+    """What every object is made from, whether its study was evaluated or refused.
 
-    `algorithms` are the result's, the ensemble first; `when` is the time of the analysis, in the zone of the
-    objects' times.
+    `algorithms` are those that took part, the ensemble first; `when` is the time of the analysis or of the
+    refusal, in the zone of the objects' times.
     """
 
-    result: StudyResult
     source: SourceStudy
     algorithms: tuple[Device, ...]
     when: datetime
     context: ReportContext
+
+    @property
+    def words(self) -> Words:
+        """The words of the objects' language."""
+        return Words(self.context.language)
 
     @property
     def date(self) -> str:
@@ -101,20 +110,37 @@ class ReportBasis:
         return self.when.strftime("%H%M%S.%f")
 
 
+@dataclass(frozen=True)
+class ReportBasis(ObjectBasis):
+    """All that the objects of one result are made from."""
+
+    result: StudyResult
+
+    @property
+    def slices(self) -> int:
+        """How many slices were analysed: images, or frames of multi-frame ones."""
+        return sum(int(header.get("NumberOfFrames") or 1) for header in self.source.instances.values())
+
+    def algorithm(self, name: str) -> Device:
+        """The algorithm of that name; the ensemble where the result does not name it."""
+        return next((device for device in self.algorithms if device.model == name), self.algorithms[0])
+
+
 def report_basis(result: StudyResult, source: SourceStudy, context: ReportContext) -> ReportBasis:
     """The basis of the objects about `result`."""
-    algorithms = devices(result, context.installation_uid)
-    return ReportBasis(result, source, algorithms, content_time(result, source, context), context)
+    algorithms = devices(result, context.installation_uid, Words(context.language))
+    when = content_time(result.analysed_at, source, context)
+    return ReportBasis(source, algorithms, when, context, result)
 
 
-def content_time(result: StudyResult, source: SourceStudy, context: ReportContext) -> datetime:
-    """When the study was analysed, in the zone in which the object's dates and times are written.
+def content_time(moment: str, source: SourceStudy, context: ReportContext) -> datetime:
+    """`moment` (ISO 8601 with offset) in the zone in which the object's dates and times are written.
 
     TimezoneOffsetFromUTC governs every DA and TM of an object (PS3.3 C.12.1.1.8), the study's taken-over date
     and time too: where the source states it, ours follow it; where it does not, they are local and none is
     stated, for nobody knows in which zone the study's own time was written.
     """
-    analysed = datetime.fromisoformat(result.analysed_at)
+    analysed = datetime.fromisoformat(moment)
     offset = source.timezone_offset
     if offset is None:
         return analysed.astimezone(ZoneInfo(context.timezone))
@@ -122,7 +148,13 @@ def content_time(result: StudyResult, source: SourceStudy, context: ReportContex
     return analysed.astimezone(timezone(timedelta(minutes=-minutes if offset.startswith("-") else minutes)))
 
 
-def complete(dataset: Dataset, basis: ReportBasis) -> None:
+def name_dimensions(dataset: Dataset, uid: str) -> None:
+    """Give the frames' dimensions (PS3.3 C.7.6.17) a UID that follows from the key: highdicom draws one."""
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid
+
+
+def complete(dataset: Dataset, basis: ObjectBasis) -> None:
     """Add what all objects have in common; what a library took from the clock is replaced."""
     source, ensemble = basis.source, basis.algorithms[0]
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -144,6 +176,6 @@ def complete(dataset: Dataset, basis: ReportBasis) -> None:
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
 
 
-def series_description(result: StudyResult, what: str) -> str:
+def series_description(result: StudyResult, what: str, words: Words = Words()) -> str:  # noqa: B008 - frozen
     """SeriesDescription (LO): begins with "AI" and says so where the bundle is a demonstration."""
-    return f"AI {what} - {DEMONSTRATION_NOTICE}" if result.bundle.demonstration else f"AI {what}"
+    return f"AI {what} - {words.sentence('demonstration')}" if result.bundle.demonstration else f"AI {what}"

@@ -35,6 +35,7 @@ from pydicom.dataset import Dataset
 from inference.study_result import Algorithm, StudyResult
 from structured_report.codes import concept
 from structured_report.identifiers import device_uid
+from structured_report.language import Words
 
 PRODUCT = "dicom-node"
 MANUFACTURER = "dicom-node project"
@@ -79,24 +80,23 @@ class Device:
         return item
 
 
-def devices(result: StudyResult, installation_uid: str) -> tuple[Device, ...]:
+def devices(result: StudyResult, installation_uid: str, words: Words) -> tuple[Device, ...]:
     """One device for each algorithm of the result, the ensemble first."""
     algorithms = sorted(result.algorithms, key=lambda algorithm: algorithm.name != ENSEMBLE)
     if not algorithms or algorithms[0].name != ENSEMBLE:
         algorithms.insert(0, Algorithm(ENSEMBLE, result.runtime.software_version))
-    return tuple(_device(algorithm, result, installation_uid) for algorithm in algorithms)
+    return tuple(_device(algorithm, result, installation_uid, words) for algorithm in algorithms)
 
 
-def _device(algorithm: Algorithm, result: StudyResult, installation_uid: str) -> Device:
+def _device(algorithm: Algorithm, result: StudyResult, installation_uid: str, words: Words) -> Device:
     is_ensemble = algorithm.name == ENSEMBLE
     parameters = algorithm.parameters | (_circumstances(result) if is_ensemble else {})
-    contribution = "Algorithm that computed the reported results"
     return Device(
         uid=device_uid(installation_uid, algorithm.name),
         model=(PRODUCT if is_ensemble else algorithm.name)[:_LO],
         version=algorithm.version[:_LO],
         parameters=tuple(f"{name}={value}" for name, value in parameters.items() if value),
-        contribution=(computed_by(result) if is_ensemble else contribution)[:_ST],
+        contribution=(computed_by(result, words) if is_ensemble else words.sentence("algorithm"))[:_ST],
     )
 
 
@@ -116,20 +116,24 @@ def _circumstances(result: StudyResult) -> dict[str, str]:
     }
 
 
-def computed_by(result: StudyResult) -> str:
+def computed_by(result: StudyResult, words: Words) -> str:
     """What computed the answer, in a sentence."""
     bundle, runtime = result.bundle, result.runtime
-    device = f"{runtime.device_name} ({runtime.device})" if runtime.device_name else runtime.device
     libraries = {
         "torch": runtime.torch_version,
         "CUDA": runtime.cuda_version,
         "driver": runtime.driver_version,
     }
-    versions = ", ".join(f"{name} {version}" for name, version in libraries.items() if version)
-    return (
-        f"Computed by {PRODUCT} {runtime.software_version} with bundle {bundle.name} {bundle.version}"
-        f" (digest {bundle.digest}, calibration {bundle.calibration})"
-        f" on {device} in {runtime.precision}; {versions}."
+    return words.sentence(
+        "computed",
+        product=PRODUCT,
+        version=runtime.software_version,
+        bundle=f"{bundle.name} {bundle.version}",
+        digest=bundle.digest,
+        calibration=bundle.calibration,
+        device=f"{runtime.device_name} ({runtime.device})" if runtime.device_name else runtime.device,
+        precision=runtime.precision,
+        libraries=", ".join(f"{name} {version}" for name, version in libraries.items() if version),
     )
 
 

@@ -2,22 +2,21 @@
 
 The slice keeps its own pixels, unscaled where it has at least 512 columns of square pixels; notice, names and
 numbers stand in strips above and below it, so that they cover no anatomy. Only the letters of the patient's
-sides, a scale bar and the ring of a finding lie on the slice.
+sides, a scale bar, and the algorithm's attention (a transparent colour and its outline) lie on the slice.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from structured_report.codes import Window
+from structured_report.lettering import AMBER, BLACK, GREY, WHITE, fitting, font_of, outlined
 
 WINDOWS: dict[Window, tuple[float, float]] = {
     "lung": (-600.0, 1500.0),
@@ -25,14 +24,11 @@ WINDOWS: dict[Window, tuple[float, float]] = {
 }  # centre, width
 SMALLEST_WIDTH = 512  # pixels; below it the slice is enlarged, or its lettering could not be read
 
-_FONT = (
-    resources.files("fontpkg_ibm_plex_sans") / "files" / "IBMPlexSans[wdth,wght].ttf"
-)  # Latin, Greek, Cyrillic
-
-_WHITE, _GREY, _AMBER, _BLACK = (245, 245, 245), (178, 178, 178), (255, 191, 64), (0, 0, 0)
 _SUPERSAMPLING = 4  # Pillow draws lines and circles without anti-aliasing
 
-Weight = Literal["Regular", "SemiBold"]
+_STRONGEST_GLOW = 0.4  # of the colour; the anatomy below must stay legible
+
+Polygon = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -66,8 +62,13 @@ class SlicePicture:
         The line between the headlines and the slice: what stands at the left and at the right.
     footer
         Lines below the slice, each as `subtitle`.
-    rings
-        (row, column) centres of rings, in source pixels; numbered from 1 where there are several.
+    outlines
+        Closed polygons of (column, row) points in the geometry of SCOORD (PS3.3 C.10.5.1.2: the centre of the
+        first pixel is (0.5, 0.5)); numbered from 1 where there are several.
+    glow
+        float32 [row, column], 0 to 1: how strongly a source pixel is coloured; None for no colour.
+    scale_label
+        What stands beside the scale bar; `{length}` is put in.
     """
 
     voxels_hu: NDArray[np.int16]
@@ -78,7 +79,9 @@ class SlicePicture:
     headlines: tuple[Headline, ...]
     subtitle: tuple[str, str]
     footer: tuple[tuple[str, str], ...]
-    rings: tuple[tuple[float, float], ...] = ()
+    outlines: tuple[Polygon, ...] = ()
+    glow: NDArray[np.float32] | None = None
+    scale_label: str = "{length} cm"
 
 
 @dataclass(frozen=True)
@@ -136,17 +139,17 @@ def _head(picture: SlicePicture, width: int, unit: float) -> Image.Image:
     strip = Image.new("RGB", (width, height))
     draw = ImageDraw.Draw(strip)
     if picture.notice:
-        draw.rectangle((0, 0, width, notice_height - 1), fill=_AMBER)
-        font = _fitting(picture.notice, "SemiBold", 17 * unit, width - 16 * unit)
-        draw.text((width / 2, notice_height / 2), picture.notice, _BLACK, font, anchor="mm")
+        draw.rectangle((0, 0, width, notice_height - 1), fill=AMBER)
+        font = fitting(picture.notice, "SemiBold", 17 * unit, width - 16 * unit)
+        draw.text((width / 2, notice_height / 2), picture.notice, BLACK, font, anchor="mm")
     y = notice_height + 4 * unit + line / 2
     for headline in picture.headlines:
-        colour = _AMBER if headline.emphasised else _GREY
-        value_font = _font("SemiBold", 22 * unit)
+        colour = AMBER if headline.emphasised else GREY
+        value_font = font_of("SemiBold", 22 * unit)
         room = width - 30 * unit - value_font.getlength(headline.value)
-        name_font = _fitting(headline.text, "SemiBold", 22 * unit, room)
+        name_font = fitting(headline.text, "SemiBold", 22 * unit, room)
         draw.text(
-            (8 * unit, y), headline.text, _WHITE if headline.emphasised else _GREY, name_font, anchor="lm"
+            (8 * unit, y), headline.text, WHITE if headline.emphasised else GREY, name_font, anchor="lm"
         )
         draw.text((width - 8 * unit, y), headline.value, colour, value_font, anchor="rm")
         y += line
@@ -166,29 +169,29 @@ def _foot(picture: SlicePicture, width: int, unit: float) -> Image.Image:
 def _small_line(draw: ImageDraw.ImageDraw, texts: tuple[str, str], y: float, unit: float) -> None:
     """A line of small letters at the left and at the right edge; the left one gives way."""
     left, right = texts
-    right_font = _font("Regular", 16 * unit)
+    right_font = font_of("Regular", 16 * unit)
     room = draw.im.size[0] - 30 * unit - right_font.getlength(right)
-    draw.text((8 * unit, y), left, _GREY, _fitting(left, "Regular", 16 * unit, room), anchor="lm")
-    draw.text((draw.im.size[0] - 8 * unit, y), right, _GREY, right_font, anchor="rm")
+    draw.text((8 * unit, y), left, GREY, fitting(left, "Regular", 16 * unit, room), anchor="lm")
+    draw.text((draw.im.size[0] - 8 * unit, y), right, GREY, right_font, anchor="rm")
 
 
 def _annotated(
     grey: Image.Image, picture: SlicePicture, scale: tuple[float, float], unit: float
 ) -> Image.Image:
-    image = grey.convert("RGB")
+    image = _glowing(grey.convert("RGB"), picture)
     lines = _Lines(image, unit)
-    radius = 22 * unit
-    # The middles of source pixels, in drawn coordinates whose integers are pixel centres.
-    centres = [
-        ((column + 0.5) * scale[1] - 0.5, (row + 0.5) * scale[0] - 0.5) for row, column in picture.rings
+    # In drawn coordinates, whose integers are pixel centres.
+    outlines = [
+        [(column * scale[1] - 0.5, row * scale[0] - 0.5) for column, row in outline]
+        for outline in picture.outlines
     ]
-    for x, y in centres:
-        lines.ring(x, y, radius)
-    _scale_bar(lines, image, picture.pixel_spacing_mm[1] / scale[1], unit)
+    for outline in outlines:
+        lines.outline(outline)
+    _scale_bar(lines, image, picture.pixel_spacing_mm[1] / scale[1], unit, picture.scale_label)
     lines.draw()
     draw = ImageDraw.Draw(image)
-    if len(centres) > 1:
-        _ring_numbers(draw, centres, radius, unit)
+    if len(outlines) > 1:
+        _numbers(draw, outlines, unit)
     width, height = image.size
     for edge, point, where in (
         ("left", (8 * unit, height / 2), "lm"),
@@ -196,28 +199,38 @@ def _annotated(
         ("top", (width / 2, 6 * unit), "mt"),
         ("bottom", (width / 2, height - 6 * unit), "mb"),
     ):
-        _outlined(draw, point, picture.edges[edge], where=where, font=_font("SemiBold", 22 * unit))
+        outlined(draw, point, picture.edges[edge], where=where, font=font_of("SemiBold", 22 * unit))
     return image
 
 
-def _ring_numbers(
-    draw: ImageDraw.ImageDraw, centres: list[tuple[float, float]], radius: float, unit: float
-) -> None:
-    """A number beside each ring; rings that nearly coincide share a label, "1, 2", or none could be read."""
+def _glowing(image: Image.Image, picture: SlicePicture) -> Image.Image:
+    """The slice with its transparent colour."""
+    if picture.glow is None:
+        return image
+    strength = np.rint(np.clip(picture.glow, 0, 1) * (255 * _STRONGEST_GLOW)).astype(np.uint8)
+    mask = Image.fromarray(strength)
+    if mask.size != image.size:
+        mask = mask.resize(image.size, Image.Resampling.BICUBIC)
+    image.paste(AMBER, (0, 0), mask)
+    return image
+
+
+def _numbers(draw: ImageDraw.ImageDraw, outlines: list[list[tuple[float, float]]], unit: float) -> None:
+    """A number beside each outline; those at nearly one place share a label, or none could be read."""
     marks: dict[tuple[float, float], list[int]] = {}
-    for number, centre in enumerate(centres, start=1):
-        near = next((mark for mark in marks if math.dist(mark, centre) < radius), centre)
+    for number, outline in enumerate(outlines, start=1):
+        corner = max(outline, key=lambda point: point[0] - point[1])  # towards the upper right
+        near = next((mark for mark in marks if math.dist(mark, corner) < 22 * unit), corner)
         marks.setdefault(near, []).append(number)
-    font = _font("SemiBold", 18 * unit)
+    font = font_of("SemiBold", 18 * unit)
     width, _ = draw.im.size
     for (x, y), numbers in marks.items():
         label = ", ".join(map(str, numbers))
-        left = min(x + 0.75 * radius, width - font.getlength(label) - 6 * unit)
-        bottom = max(y - 0.75 * radius, 22 * unit)
-        _outlined(draw, (left, bottom), label, where="lb", font=font)
+        left = min(x + 4 * unit, width - font.getlength(label) - 6 * unit)
+        outlined(draw, (left, max(y - 4 * unit, 22 * unit)), label, where="lb", font=font)
 
 
-def _scale_bar(lines: _Lines, image: Image.Image, mm_per_pixel: float, unit: float) -> None:
+def _scale_bar(lines: _Lines, image: Image.Image, mm_per_pixel: float, unit: float, scale_label: str) -> None:
     """A bar with a tick every centimetre at the lower right, clear of the letter in the middle."""
     width, height = image.size
     room = 0.3 * width * mm_per_pixel / 10.0
@@ -228,13 +241,13 @@ def _scale_bar(lines: _Lines, image: Image.Image, mm_per_pixel: float, unit: flo
     for index in range(centimetres + 1):
         x = right - length + index * length / centimetres
         lines.line(x, y, x, y - (9 if index in (0, centimetres) else 5) * unit)
-    label = f"{centimetres} cm"
+    label = scale_label.format(length=centimetres)
     position = (right - length - 6 * unit, y)
-    _outlined(ImageDraw.Draw(image), position, label, where="rm", font=_font("SemiBold", 16 * unit))
+    outlined(ImageDraw.Draw(image), position, label, where="rm", font=font_of("SemiBold", 16 * unit))
 
 
 class _Lines:
-    """Anti-aliased lines and rings, each with a dark halo to stand out on bright and on dark tissue."""
+    """Anti-aliased lines, each with a dark halo to stand out on bright and on dark tissue."""
 
     def __init__(self, image: Image.Image, unit: float) -> None:
         size = (image.width * _SUPERSAMPLING, image.height * _SUPERSAMPLING)
@@ -248,47 +261,15 @@ class _Lines:
             thickness = round(width * self._unit * _SUPERSAMPLING)
             ImageDraw.Draw(self._layers[name]).line(ends, fill=255, width=thickness)
 
-    def ring(self, x: float, y: float, radius: float) -> None:
-        """An amber ring around a point, in pixels of the image; its inside stays as it is."""
-        centre_x, centre_y = (x + 0.5) * _SUPERSAMPLING, (y + 0.5) * _SUPERSAMPLING
+    def outline(self, points: Sequence[tuple[float, float]]) -> None:
+        """An amber line through (x, y) points, in pixels of the image; its inside stays as it is."""
+        corners = [((x + 0.5) * _SUPERSAMPLING, (y + 0.5) * _SUPERSAMPLING) for x, y in points]
         for name, width in (("halo", 4.0), ("amber", 2.0)):
-            outer = (radius + width * self._unit / 2) * _SUPERSAMPLING
-            box = (centre_x - outer, centre_y - outer, centre_x + outer, centre_y + outer)
             thickness = round(width * self._unit * _SUPERSAMPLING)
-            ImageDraw.Draw(self._layers[name]).ellipse(box, outline=255, width=thickness)
+            ImageDraw.Draw(self._layers[name]).line(corners, fill=255, width=thickness, joint="curve")
 
     def draw(self) -> None:
         """Put what was drawn onto the image."""
-        for name, colour in (("halo", _BLACK), ("white", _WHITE), ("amber", _AMBER)):
+        for name, colour in (("halo", BLACK), ("white", WHITE), ("amber", AMBER)):
             mask = self._layers[name].resize(self._image.size, Image.Resampling.BOX)
             self._image.paste(colour, (0, 0), mask)
-
-
-def _outlined(
-    draw: ImageDraw.ImageDraw,
-    point: tuple[float, float],
-    text: str,
-    *,
-    where: str,
-    font: ImageFont.FreeTypeFont,
-) -> None:
-    draw.text(
-        point, text, _WHITE, font, where, stroke_width=max(1, round(font.size / 14)), stroke_fill=_BLACK
-    )
-
-
-def _fitting(text: str, weight: Weight, size: float, room: float) -> ImageFont.FreeTypeFont:
-    """The font at `size`, or so much smaller that `text` is no wider than `room` pixels."""
-    font = _font(weight, size)
-    while font.getlength(text) > room and size > 1.0:  # hinted widths do not follow the size exactly
-        size = min(size - 0.5, size * room / font.getlength(text))
-        font = _font(weight, max(size, 1.0))
-    return font
-
-
-@cache
-def _font(weight: Weight, size: float) -> ImageFont.FreeTypeFont:
-    # The basic layout engine: the other is an optional library, and draws other pixels where it is found.
-    font = ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
-    font.set_variation_by_name(weight)
-    return font

@@ -62,6 +62,17 @@ PATIENT_AND_STUDY = (
     *("AdmissionID", "IssuerOfAdmissionIDSequence", "ServiceEpisodeID", "ServiceEpisodeDescription"),
 )
 
+# Modules that are there whole or not at all: what begins with one word, and of which attributes one each must
+# have a value (PS3.3 C.7.1.1 and C.7.1.3).
+_WHOLE = {
+    "ClinicalTrial": (
+        ("ClinicalTrialSponsorName",),
+        ("ClinicalTrialProtocolID",),
+        ("ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID"),
+    ),
+    "PatientIdentityRemoved": (("DeidentificationMethod", "DeidentificationMethodCodeSequence"),),
+}
+
 _ACQUISITION_EQUIPMENT = (
     *("Manufacturer", "InstitutionName", "StationName", "InstitutionalDepartmentName"),
     *("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "DeviceUID"),
@@ -124,14 +135,30 @@ def read_source(result: StudyResult, headers: Sequence[Dataset]) -> SourceStudy:
     SourceEncodingError
         If text of the first header would be lost.
     """
+    source = source_study(headers)
+    _check_belonging(result, source.instances)
+    return source
+
+
+def source_study(headers: Sequence[Dataset]) -> SourceStudy:
+    """What objects about these images of one study take over; the first header says it for all.
+
+    Raises
+    ------
+    SourceError
+        If there are none.
+    SourceEncodingError
+        If text of the first header would be lost.
+    """
     if not headers:
         raise SourceError(
             "no DICOM images stand behind this result: there is nothing a DICOM report could refer to"
         )
     instances = {str(header.SOPInstanceUID): header for header in headers}
-    _check_belonging(result, instances)
     first = headers[0]
-    present = {element.keyword: element for element in taken_over(first, PATIENT_AND_STUDY)}
+    present = _of_whole_modules(
+        {element.keyword: element for element in taken_over(first, PATIENT_AND_STUDY)}
+    )
     requests = _items(first, "RequestAttributesSequence")
     offset = str(first.get("TimezoneOffsetFromUTC") or "")
     return SourceStudy(
@@ -157,6 +184,22 @@ def _check_belonging(result: StudyResult, instances: Mapping[str, Dataset]) -> N
         raise SourceError(f"{len(missing)} analysed instances have no header, among them {min(missing)}")
     if any(header.StudyInstanceUID != result.study_uid for header in instances.values()):
         raise SourceError(f"a header does not belong to the analysed study {result.study_uid}")
+
+
+def _of_whole_modules(present: dict[str, DataElement]) -> dict[str, DataElement]:
+    """Without an empty method of de-identification and the attributes of modules that lack others."""
+    if "DeidentificationMethod" in present and not present["DeidentificationMethod"].value:
+        del present["DeidentificationMethod"]
+    broken = [
+        name
+        for name, needed in _WHOLE.items()
+        if not all(any(keyword in present and present[keyword].value for keyword in one) for one in needed)
+    ]
+    return {
+        keyword: element
+        for keyword, element in present.items()
+        if not any(keyword.startswith(name) for name in broken)
+    }
 
 
 def _items(header: Dataset, keyword: str) -> list[Dataset]:

@@ -23,6 +23,12 @@ from pydicom.valuerep import AMBIGUOUS_VR, DSfloat
 
 from structured_report.errors import SourceEncodingError
 
+# Dates and times as they were written before DICOM 3.0 (PS3.5 6.2, notes on DA and TM), and no date at all.
+_OLD_DATE = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})")
+_OLD_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d{1,6})?))?")
+_ABSENT_OR_FILLED = frozenset({"CodingSchemeVersion"})  # type 1C in a code's item (PS3.3 table 8.8-1)
+_NO_DATE = "00000000"
+
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # those that SpecificCharacterSet governs
 
 # What a failed decoding leaves behind: the replacement character, an escape sequence nobody understood, or
@@ -90,9 +96,19 @@ def _copied(element: DataElement) -> DataElement | None:
     if vr in TEXT_VRS:
         many = isinstance(value, MultiValue)
         value = [_text(element.tag, part) for part in value] if many else _text(element.tag, value)
+    if vr in {"DA", "TM"} and isinstance(value, str):
+        value = _date_or_time(value)
     if vr == "DS":
         value = [*map(_number, value)] if isinstance(value, MultiValue) else _number(value)
     return DataElement(element.tag, vr, value, validation_mode=config.IGNORE)
+
+
+def _date_or_time(value: str) -> str:
+    """The same in today's form; anything else as it stands."""
+    found = _OLD_DATE.fullmatch(value) or _OLD_TIME.fullmatch(value)
+    if found:
+        return "".join(part or "" for part in found.groups())
+    return "" if value == _NO_DATE else value
 
 
 def _number(value: object) -> DSfloat | None:
@@ -118,7 +134,7 @@ def _decoded_item(item: Dataset) -> Dataset:
         if tag.tag.is_private or tag.keyword == "SpecificCharacterSet":
             continue
         element = _decoded(item, tag.tag)
-        if element is not None:
+        if element is not None and not (element.is_empty and element.keyword in _ABSENT_OR_FILLED):
             decoded.add(element)
     return decoded
 

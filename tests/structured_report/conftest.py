@@ -54,7 +54,11 @@ def iod_errors(tmp_path: Path) -> Callable[[bytes], list[str]]:
             ["dciodvfy", "-new", path], capture_output=True, text=True, check=False, timeout=120
         )
         output = done.stdout + done.stderr
-        assert re.search(r"^(Comprehensive3DSR|SCImage)$", output, re.MULTILINE), output
+        assert re.search(
+            r"^(Comprehensive3DSR|ComprehensiveSR|EnhancedSR|SCImage|Segmentation|ParametricMap|KeyObjectSelectionDocument|EncapsulatedPDF)$",
+            output,
+            re.MULTILINE,
+        ), output
         return [line for line in output.splitlines() if line.startswith("Error")]
 
     return check

@@ -18,6 +18,7 @@ from inference.study_result import (
     Finding,
     Measurement,
     Runtime,
+    SaliencyRegion,
     SeriesDecision,
     SliceReference,
     StudyResult,
@@ -55,8 +56,15 @@ def ct_headers(count: int = SLICES, *, columns: int = 512, rows: int = 512) -> l
     return headers
 
 
+def region(at: SliceReference) -> SaliencyRegion:
+    """A hexagon around the point of a slice."""
+    corners = ((30.0, 0.0), (15.0, 26.5), (-15.0, 26.5), (-30.0, 0.0), (-15.0, -26.5), (15.0, -26.5))
+    polygon = [(at.column + 0.5 + x, at.row + 0.5 + y) for x, y in corners]
+    return SaliencyRegion(at, (*polygon, polygon[0]), 0.0832, 0.025)
+
+
 def study_result(headers: list[Dataset], *, frame_number: int | None = None) -> StudyResult:
-    """A result about `headers`: two findings present, two absent, one of them without a slice."""
+    """A result about `headers`: a located and an unlocated finding present, two absent, quantities."""
 
     def at(index: int, row: float, column: float) -> SliceReference:
         uid = headers[min(index, len(headers) - 1)].SOPInstanceUID
@@ -65,7 +73,17 @@ def study_result(headers: list[Dataset], *, frame_number: int | None = None) -> 
     nodule, effusion = at(min(10, len(headers) - 1), 200.0, 150.0), at(min(4, len(headers) - 1), 330.0, 380.0)
     findings = (
         Finding("Cardiomegaly", 0.125, 0.5, False, 2, {"supervised": 0.125}),
-        Finding("Lung nodule", 0.8734, 0.5, True, 3, {"ctclip": 0.8, "supervised": 0.8734}, "right", nodule),
+        Finding(
+            "Lung nodule",
+            0.8734,
+            0.5,
+            True,
+            3,
+            {"ctclip": 0.8, "supervised": 0.8734},
+            laterality="right",
+            best_slice=nodule,
+            region=region(nodule),
+        ),
         Finding("Emphysema", 0.31, 0.4, False, 1, {"supervised": 0.31}, None, nodule),
         Finding("Pleural effusion", 0.91, 0.6, True, 2, {"supervised": 0.91}, "left", effusion),
     )
@@ -79,7 +97,10 @@ def study_result(headers: list[Dataset], *, frame_number: int | None = None) -> 
         most_dangerous="Lung nodule",
         findings=findings,
         measurements=(
-            Measurement("Lung volume", 4.2, "l", "Voxels of the lung mask times the voxel volume"),
+            Measurement("Lung volume", 4210.5, "mL", "Volume of the lung, vessels included."),
+            Measurement(
+                "Mean lung density", -843.2, "[hnsf'U]", "Mean of all voxels of both lungs (Source)."
+            ),
         ),
         contributions=(
             Contribution("supervised_Lung nodule", 0.8734, 2.5),
@@ -95,6 +116,7 @@ def study_result(headers: list[Dataset], *, frame_number: int | None = None) -> 
             Algorithm("node", "0.1.0", {"precision": "float32"}),
             Algorithm("ctclip", "1.0.0", {}),
             Algorithm("supervised", "1.0.0", {}),
+            Algorithm("densitometry", "0.1.0", {}),
             Algorithm("fusion", "1.0.0", {"trees": "40"}),
         ),
         runtime=Runtime("0.1.0", "2.13.0", "cpu", "float32"),
@@ -120,6 +142,24 @@ def result_of_many(headers: list[Dataset], names: Sequence[str]) -> StudyResult:
         for index, name in enumerate(names)
     )
     return replace(base, findings=findings, most_dangerous=names[5])
+
+
+def located(result: StudyResult, half: float = 30.0) -> StudyResult:
+    """The result with a square region around the point of every present finding's best slice."""
+
+    def region(at: SliceReference) -> SaliencyRegion:
+        left, top = at.column + 0.5 - half, at.row + 0.5 - half
+        right, bottom = left + 2 * half, top + 2 * half
+        square = ((left, top), (right, top), (right, bottom), (left, bottom), (left, top))
+        return SaliencyRegion(at, square, peak=0.5, threshold=0.1)
+
+    findings = tuple(
+        replace(finding, region=region(finding.best_slice))
+        if finding.present and finding.best_slice is not None
+        else finding
+        for finding in result.findings
+    )
+    return replace(result, findings=findings)
 
 
 def read_headers(folder: Path, limit: int | None = None) -> list[Dataset]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -13,9 +14,10 @@ from pydicom.dataset import Dataset
 
 from inference.study_result import ProbabilityBand, StudyResult
 from structured_report import KeySliceImages, ReportContext, SourceError, build_objects
-from structured_report.key_images import RING_LEGEND, KeySlice, slice_picture
+from structured_report.key_images import KeySlice, slice_picture
+from structured_report.language import Words
 from structured_report.slice_drawing import SlicePicture
-from tests.structured_report.samples import ct_headers, key_slices, study_result
+from tests.structured_report.samples import ct_headers, key_slices, located, study_result
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -23,8 +25,11 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 def images(
     result: StudyResult, headers: list[Dataset], context: ReportContext, slices: KeySliceImages | None = None
 ) -> list[Dataset]:
+    """The key images, without the summary after them."""
     objects = build_objects(result, headers, slices or key_slices(result), context)
-    return [pydicom.dcmread(BytesIO(item.to_bytes())) for item in objects if item.kind == "sc"]
+    count = len({reference.index for reference in result.key_slices})
+    made = [pydicom.dcmread(BytesIO(item.to_bytes())) for item in objects if item.kind == "sc"]
+    return made[:count]
 
 
 def picture(result: StudyResult, headers: list[Dataset], number: int) -> SlicePicture:
@@ -113,18 +118,20 @@ def test_sides_follow_the_patient_and_not_the_columns(
     assert list(images(result, headers, context)[0].PatientOrientation) == patient_orientation
 
 
-def test_words_windows_and_rings(result: StudyResult, headers: list[Dataset]) -> None:
+def test_words_windows_and_outlines(result: StudyResult, headers: list[Dataset]) -> None:
+    result = located(result)
     nodule, effusion = picture(result, headers, 0), picture(result, headers, 1)
     assert [(item.text, item.value) for item in nodule.headlines] == [("Lung nodule, right", "87.3 %")]
     assert [(item.text, item.value) for item in effusion.headlines] == [("Pleural effusion, left", "91.0 %")]
     assert (nodule.window, effusion.window) == ("lung", "mediastinum")
-    assert (nodule.rings, effusion.rings) == (((200.0, 150.0),), ((330.0, 380.0),))
+    regions = [finding.region for finding in result.findings if finding.region is not None]
+    assert [*nodule.outlines, *effusion.outlines] == [region.polygon for region in regions]
     assert nodule.notice == "DEMONSTRATION - NOT FOR DIAGNOSIS"
     assert nodule.subtitle == ("AI finding, present at operating point 50.0 %", "key image 1 of 2")
     lines = [part for line in nodule.footer for part in line]
     assert "Image 14, slice 11 from the feet, z −250.0 mm" in lines
     assert "Bundle demo 1.0.0, dicom-node 0.1.0" in lines
-    assert RING_LEGEND in lines
+    assert "Amber: where the algorithm looked; no outline of a lesion" in lines
 
 
 @pytest.mark.parametrize("number", [None, "12.5"])
@@ -150,7 +157,7 @@ def test_every_finding_of_a_slice_is_named(result: StudyResult, headers: list[Da
         replace(result.findings[1], name=name, severity=20 - index, laterality=None, best_slice=shared)
         for index, name in enumerate(names)
     )
-    drawn = picture(replace(result, findings=findings), headers, 0)
+    drawn = picture(located(replace(result, findings=findings)), headers, 0)
     assert [item.text for item in drawn.headlines] == ["1  Lung nodule", "2  Consolidation", "3  Atelectasis"]
     lines = [left for left, _ in drawn.footer[2:-1]]
     assert all(line[-1].isalpha() or line[-1] in ",%" for line in lines), "a number and its sign are parted"
@@ -191,7 +198,7 @@ def test_an_indeterminate_study_says_so_and_stands_out(
     assert drawn.headlines[0].emphasised
 
 
-def test_a_normal_study_shows_its_probability_and_no_ring(
+def test_a_normal_study_shows_its_probability_and_no_outline(
     normal_result: StudyResult, headers: list[Dataset]
 ) -> None:
     drawn = picture(normal_result, headers, 0)  # an absent finding's saliency peaks there, and is not marked
@@ -199,7 +206,7 @@ def test_a_normal_study_shows_its_probability_and_no_ring(
         ("Pathology of the chest", "4.0 %", False)
     ]
     assert "absent at operating point 50.0 %" in drawn.subtitle[0]
-    assert drawn.rings == ()
+    assert drawn.outlines == ()
 
 
 def test_nothing_of_the_patient_is_drawn(
@@ -231,7 +238,7 @@ def test_a_slice_that_two_findings_share_is_shown_once(
     one = replace(result, findings=findings, key_slices=(shared, shared))
     (item,) = images(one, headers, context)
     assert item.InstanceNumber == 1
-    assert [headline.text for headline in picture(one, headers, 0).headlines] == [
+    assert [headline.text for headline in picture(located(one), headers, 0).headlines] == [
         "1  Lung nodule, right",
         "2  Pleural effusion, left",
     ]
@@ -242,3 +249,45 @@ def test_missing_pixels_are_an_error(
 ) -> None:
     with pytest.raises(SourceError, match="key slice 10"):
         build_objects(result, headers, KeySliceImages({}, (0.7, 0.7)), context)
+
+
+def test_the_colour_grows_from_the_threshold_to_the_peak(result: StudyResult, headers: list[Dataset]) -> None:
+    result = located(result)
+    reference = result.key_slices[0]
+    saliency = np.zeros((512, 512), np.float32)
+    saliency[10, 10:13] = 0.1, 0.3, 0.5  # threshold, half way, peak
+    slices = replace(key_slices(result), saliency={("Lung nodule", reference.index): saliency})
+    header = next(item for item in headers if item.SOPInstanceUID == reference.sop_instance_uid)
+    glow = slice_picture(result, header, slices, KeySlice(reference, 1, 2)).glow
+    assert glow is not None
+    assert glow[10, 10:13] == pytest.approx([0.0, 0.5, 1.0])
+    assert glow.sum() == pytest.approx(1.5)
+
+
+def test_located_findings_come_first_and_alone_have_numbers(
+    result: StudyResult, headers: list[Dataset]
+) -> None:
+    shared = result.key_slices[0]
+    findings = tuple(replace(item, best_slice=shared, present=True) for item in result.findings[:3])
+    result = replace(result, findings=findings)
+    two = located(replace(result, findings=findings[:2]))
+    drawn = picture(replace(two, findings=(findings[2], *two.findings)), headers, 0)
+    texts = [item.text for item in drawn.headlines]
+    assert texts[0].startswith("1  ")
+    assert texts[1].startswith("2  ")
+    assert texts[2] == "Emphysema"
+    assert len(drawn.outlines) == 2
+
+
+def test_words_are_russian_where_the_report_is(result: StudyResult, headers: list[Dataset]) -> None:
+    result = located(result)
+    context = ReportContext("1.2.3", language="ru")
+    (first, _) = images(result, headers, context)
+    assert first.SeriesDescription == "AI снимки - ДЕМО: НЕ ДЛЯ ДИАГНОСТИКИ"
+    reference = result.key_slices[0]
+    header = next(item for item in headers if item.SOPInstanceUID == reference.sop_instance_uid)
+    drawn = slice_picture(result, header, key_slices(result), KeySlice(reference, 1, 2), Words("ru"))
+    words = " ".join([drawn.notice, *drawn.subtitle, *(text for line in drawn.footer for text in line)])
+    latin = set(re.findall("[A-Za-z]{2,}", words))
+    assert latin <= {"demo", "dicom", "node"}
+    assert drawn.headlines[0].text == "Узел в лёгком, справа"

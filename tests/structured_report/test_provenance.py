@@ -38,11 +38,12 @@ def test_one_item_for_each_algorithm_with_a_device_uid_of_its_own(objects: list[
             "dicom-node",
             "ctclip",
             "supervised",
+            "densitometry",
             "fusion",
         ]
-        assert [one.SoftwareVersions for one in equipment] == ["0.1.0", "1.0.0", "1.0.0", "1.0.0"]
+        assert [one.SoftwareVersions for one in equipment] == ["0.1.0", "1.0.0", "1.0.0", "0.1.0", "1.0.0"]
         uids = [one.DeviceUID for one in equipment]
-        assert len(set(uids)) == 4
+        assert len(set(uids)) == 5
         assert all(pydicom.uid.UID(uid).is_valid for uid in uids)
         assert all(one.Manufacturer for one in equipment)
 
@@ -60,10 +61,14 @@ def test_device_observer_and_algorithm_identification_equal_the_equipment(
         for item in report.ContentSequence
         if item.ValueType == "CONTAINER" and item.ConceptNameCodeSequence[0].CodeValue == "126010"
     )
+    equipment = {item.ManufacturerModelName: item for item in processing(report)}
+    *evaluated, volumes, densities = measurements.ContentSequence
+    assert {text(group, "111001") for group in evaluated} == {ensemble.ManufacturerModelName}
+    assert {text(group, "111001") for group in (volumes, densities)} == {"densitometry"}
     for group in measurements.ContentSequence:
-        assert text(group, "111001") == ensemble.ManufacturerModelName
-        assert text(group, "111003") == ensemble.SoftwareVersions
-        assert text(group, "122405") == ensemble.Manufacturer
+        device = equipment[text(group, "111001")]
+        assert text(group, "111003") == device.SoftwareVersions
+        assert text(group, "122405") == device.Manufacturer
 
 
 def test_the_scanner_is_the_acquisition_equipment_and_no_library_is_named(
@@ -73,7 +78,7 @@ def test_the_scanner_is_the_acquisition_equipment_and_no_library_is_named(
         first, *others = item.dataset.ContributingEquipmentSequence
         assert first.PurposeOfReferenceCodeSequence[0].CodeValue == "109101"
         assert (first.Manufacturer, first.ManufacturerModelName) == ("Scanner works", "Model 1")
-        assert len(others) == 4
+        assert len(others) == 5
         assert not any("highdicom" in str(one.Manufacturer).lower() for one in others)
 
 
@@ -129,7 +134,7 @@ def test_what_computed_is_in_the_report_and_in_words_in_every_object(
         " calibration platt 0123456789ab) on A card with a name (cuda:0) in float16;"
         " torch 2.13.0, CUDA 13.0, driver 580.65.06."
     )
-    assert len(objects) == 3
+    assert [item.kind for item in objects] == ["sr", "sc", "sc", "sc"]  # two slices and a summary
     for item in objects:
         assert processing(item.dataset)[0].ContributionDescription == told
     assert told in [item.get("TextValue") for item in report.ContentSequence[-1].ContentSequence]

@@ -43,7 +43,7 @@ def test_uids_follow_from_the_key(
     one = build_objects(result, headers, key_slices(result), context)
     other = build_objects(replace(result, key="another"), headers, key_slices(result), context)
     uids = [uid for item in (*one, *other) for uid in (item.sop_instance_uid,)]
-    assert len(set(uids)) == len(uids) == 6
+    assert len(set(uids)) == len(uids) == 8
     assert {item.series_uid for item in one}.isdisjoint(item.series_uid for item in other)
     assert len({item.series_uid for item in one}) == 2
     for uid in uids:
@@ -67,7 +67,7 @@ def test_series_numbers_start_where_the_setting_says(
     result: StudyResult, headers: list[Dataset], context: ReportContext
 ) -> None:
     objects = build_objects(result, headers, key_slices(result), replace(context, series_number_base=700))
-    assert [item.dataset.SeriesNumber for item in objects] == [700, 701, 701]
+    assert [item.dataset.SeriesNumber for item in objects] == [700, 701, 701, 701]
 
 
 def test_a_result_without_a_key_has_no_objects(

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from structured_report.slice_drawing import DrawnSlice, Headline, SlicePicture, draw_slice, windowed
+from structured_report.slice_drawing import DrawnSlice, Headline, Polygon, SlicePicture, draw_slice, windowed
 
 EDGES = {"left": "R", "right": "L", "top": "A", "bottom": "P"}
 
@@ -54,32 +54,59 @@ def test_a_marked_voxel_appears_unscaled_at_its_place() -> None:
     assert drawn.pixels.shape[1] == 512
 
 
-def test_a_ring_surrounds_its_point_and_leaves_it_as_it_is() -> None:
+def circle(row: float, column: float, radius: float = 22) -> Polygon:
+    """A closed polygon around the middle of a pixel, as SCOORD counts."""
+    turns = np.linspace(0, 2 * np.pi, 73)
+    return tuple(
+        (column + 0.5 + radius * float(np.cos(turn)), row + 0.5 + radius * float(np.sin(turn)))
+        for turn in turns
+    )
+
+
+def test_an_outline_surrounds_its_point_and_leaves_it_as_it_is() -> None:
     one = picture()
     one.voxels_hu[200, 150] = 3000
-    plain, ringed = (
-        slice_of(draw_slice(item), one).astype(int) for item in (one, replace(one, rings=((200, 150),)))
-    )
-    rows, columns = np.nonzero(np.any(plain != ringed, axis=2))
+    outlined = replace(one, outlines=(circle(200, 150),))
+    plain, lined = (slice_of(draw_slice(item), one).astype(int) for item in (one, outlined))
+    rows, columns = np.nonzero(np.any(plain != lined, axis=2))
     assert (rows.mean(), columns.mean()) == pytest.approx((200.0, 150.0), abs=0.5)
     radius = np.hypot(rows - 200, columns - 150)
     assert radius.min() > 15
     assert radius.max() < 30
-    assert tuple(ringed[200, 150]) == (255, 255, 255)
+    assert tuple(lined[200, 150]) == (255, 255, 255)
 
 
-def test_several_rings_are_numbered() -> None:
+def test_attention_colours_its_pixels_and_leaves_the_anatomy_legible() -> None:
     one = picture()
-    pair = slice_of(draw_slice(replace(one, rings=((200, 150), (300, 350)))), one).astype(int)
-    single = slice_of(draw_slice(replace(one, rings=((200, 150),))), one).astype(int)
-    beside = (slice(165, 185), slice(164, 185))  # above and to the right of the first ring
+    glow = np.zeros((512, 512), np.float32)
+    glow[100:120, 300:340] = 1
+    plain, coloured = (slice_of(draw_slice(item), one).astype(int) for item in (one, replace(one, glow=glow)))
+    changed = np.any(plain != coloured, axis=2)
+    assert changed[100:120, 300:340].all()
+    assert changed.sum() == 20 * 40
+    red, green, blue = coloured[110, 320]
+    assert red > green > blue
+    one.voxels_hu[110, 320] += 300
+    brighter = slice_of(draw_slice(replace(one, glow=glow)), one).astype(int)
+    assert brighter[110, 320].sum() > coloured[110, 320].sum() + 30
+
+
+def test_several_outlines_are_numbered() -> None:
+    one = picture()
+    both = replace(one, outlines=(circle(200, 150), circle(300, 350)))
+    pair, single = (
+        slice_of(draw_slice(item), one).astype(int)
+        for item in (both, replace(one, outlines=both.outlines[:1]))
+    )
+    beside = (slice(160, 185), slice(164, 190))  # above and to the right of the first one
     assert np.any(pair[beside] != single[beside])
 
 
-def numbers(*rings: tuple[float, float]) -> list[tuple[float, float, float, float]]:
-    """Where the white numbers of rings stand: top, bottom, left, right of each separate piece of text."""
-    one = replace(picture(), edges=dict.fromkeys(EDGES, ""), rings=rings)
-    bare = replace(one, rings=rings[:1])  # a single ring has no number
+def numbers(*centres: tuple[float, float]) -> list[tuple[float, float, float, float]]:
+    """Where the white numbers of outlines stand: top, bottom, left, right of each separate piece of text."""
+    outlines = tuple(circle(*centre) for centre in centres)
+    one = replace(picture(), edges=dict.fromkeys(EDGES, ""), outlines=outlines)
+    bare = replace(one, outlines=outlines[:1])  # a single one has no number
     shown, empty = (slice_of(draw_slice(item), one).astype(int) for item in (one, bare))
     white = np.all(shown > 225, axis=2) & ~np.all(empty > 225, axis=2)
     labels, count = ndimage.label(ndimage.binary_dilation(white, iterations=5))
@@ -87,7 +114,7 @@ def numbers(*rings: tuple[float, float]) -> list[tuple[float, float, float, floa
     return [(at[0].start, at[0].stop, at[1].start, at[1].stop) for at in places]
 
 
-def test_rings_at_one_point_share_a_label_that_names_them_all() -> None:
+def test_outlines_at_one_place_share_a_label_that_names_them_all() -> None:
     alone, other = numbers((200, 150), (350, 400))
     (shared,) = numbers((200, 150), (200, 150), (203, 152))
     assert alone[3] - alone[2] < 14
@@ -95,9 +122,9 @@ def test_rings_at_one_point_share_a_label_that_names_them_all() -> None:
     assert other[0] > 300
 
 
-@pytest.mark.parametrize("ring", [(2.0, 300.0), (300.0, 509.0), (2.0, 509.0), (509.0, 2.0)])
-def test_a_number_stands_within_the_slice(ring: tuple[float, float]) -> None:
-    places = numbers((150, 150), ring)
+@pytest.mark.parametrize("centre", [(2.0, 300.0), (300.0, 509.0), (2.0, 509.0), (509.0, 2.0)])
+def test_a_number_stands_within_the_slice(centre: tuple[float, float]) -> None:
+    places = numbers((150, 150), centre)
     assert len(places) == 2
     for top, bottom, left, right in places:
         assert top > 0

@@ -19,6 +19,7 @@ from inference.study_result import StudyResult
 from structured_report import ReportContext, SourceEncodingError, SourceError, build_objects
 from structured_report.source import PATIENT_AND_STUDY, TYPE_2, read_source
 from structured_report.source_text import taken_over
+from tests.structured_report.content import built
 from tests.structured_report.samples import ct_headers, key_slices, study_result
 
 TEXT = ("PatientName", "ReferringPhysicianName", "PatientComments", "StudyDescription", "OtherPatientNames")
@@ -152,6 +153,19 @@ def test_absent_type_2_attributes_are_written_empty(
         assert iod_errors(item.to_bytes()) == []
 
 
+@pytest.mark.parametrize("keyword", TYPE_2)
+def test_empty_type_2_attributes_stay_empty(
+    keyword: str, headers: list[Dataset], context: ReportContext, iod_errors: Callable[[bytes], list[str]]
+) -> None:
+    for header in headers:
+        setattr(header, keyword, None)
+    item = built(study_result(headers), headers, context)
+    read = pydicom.dcmread(BytesIO(item.to_bytes()))
+    assert keyword in read
+    assert plain(read, keyword) == ""
+    assert iod_errors(item.to_bytes()) == []
+
+
 def test_identity_issuers_and_order_are_carried_over(context: ReportContext) -> None:
     headers = ct_headers(12)
     issuer = Dataset()
@@ -222,6 +236,72 @@ def test_an_invalid_value_is_carried_over_as_it_is(
     result = study_result(headers)
     for item in build_objects(result, headers, key_slices(result), context):
         assert str(item.dataset[keyword].value) == value
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value", "expected"),
+    [
+        ("StudyDate", "DA", b"1999.05.24", "19990524"),
+        ("StudyTime", "TM", b"11:42:21", "114221"),
+        ("StudyTime", "TM", b"11:42 ", "1142"),
+        ("PatientBirthDate", "DA", b"00000000", ""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_date_in_the_form_of_old_is_written_in_that_of_today(
+    *,
+    keyword: str,
+    vr: str,
+    value: bytes,
+    expected: str,
+    headers: list[Dataset],
+    context: ReportContext,
+    iod_errors: Callable[[bytes], list[str]],
+) -> None:
+    receive(headers, keyword, vr, value)
+    result = study_result(headers)
+    for item in build_objects(result, headers, key_slices(result), context)[:2]:
+        assert iod_errors(item.to_bytes()) == []
+        assert plain(item.dataset, keyword) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ({"ClinicalTrialProtocolName": "Trial"}, False),
+        ({"ClinicalTrialSponsorName": "", "ClinicalTrialProtocolID": "P1"}, False),
+        (
+            {
+                "ClinicalTrialSponsorName": "Sponsor",
+                "ClinicalTrialProtocolID": "P1",
+                "ClinicalTrialProtocolName": "Trial",
+                "ClinicalTrialSiteID": "S",
+                "ClinicalTrialSiteName": "Site",
+                "ClinicalTrialSubjectID": "17",
+                "ClinicalTrialTimePointID": "T1",
+            },
+            True,
+        ),
+        ({"PatientIdentityRemoved": "YES"}, False),
+        ({"PatientIdentityRemoved": "YES", "DeidentificationMethod": ""}, False),
+        ({"PatientIdentityRemoved": "YES", "DeidentificationMethod": "By hand"}, True),
+    ],
+)
+def test_half_a_module_is_left_out_and_a_whole_one_kept(
+    *,
+    values: dict[str, str],
+    kept: bool,
+    headers: list[Dataset],
+    context: ReportContext,
+    iod_errors: Callable[[bytes], list[str]],
+) -> None:
+    for header in headers:
+        for keyword, value in values.items():
+            setattr(header, keyword, value)
+    result = study_result(headers)
+    for item in build_objects(result, headers, key_slices(result), context)[:2]:
+        assert iod_errors(item.to_bytes()) == []
+        assert {keyword in item.dataset for keyword in values} == {kept}
 
 
 def test_a_number_that_is_none_costs_no_report(headers: list[Dataset], context: ReportContext) -> None:

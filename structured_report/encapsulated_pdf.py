@@ -1,0 +1,72 @@
+"""The report as an Encapsulated PDF (PS3.3 A.45.1), for readers that know neither reports nor key images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sr.coding import Code
+from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
+
+from structured_report.codes import concept
+from structured_report.identifiers import object_uid, series_uid
+from structured_report.object_header import ReportBasis, ReportObject, complete, series_description
+from structured_report.pdf_document import pdf_document
+from structured_report.source_text import empty
+
+_TITLE = Code("18748-4", "LN", "Diagnostic imaging study")
+
+
+def encapsulated_pdf(basis: ReportBasis, images: Sequence[Image.Image]) -> ReportObject:
+    """The document with the key `images`, in a series of its own."""
+    result, words = basis.result, basis.words
+    content = pdf_document(basis, images)
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = EncapsulatedPDFStorage
+    dataset.SOPInstanceUID = object_uid(result.key, EncapsulatedPDFStorage, 1)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.StudyInstanceUID = result.study_uid
+    dataset.SeriesInstanceUID = series_uid(result.key, EncapsulatedPDFStorage)
+    dataset.Modality = "DOC"
+    dataset.SeriesNumber = basis.context.series_number_base + 5
+    dataset.SeriesDescription = series_description(result, words.sentence("report_as_pdf"), words)
+    dataset.InstanceNumber = 1
+    dataset.ConversionType = "WSD"
+    dataset.BurnedInAnnotation = "NO"
+    dataset.RecognizableVisualFeatures = "NO"
+    dataset.add(empty("AcquisitionDateTime"))
+    dataset.DocumentTitle = words.sentence("summary")
+    dataset.ConceptNameCodeSequence = [_item(_TITLE)]
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    dataset.EncapsulatedDocumentLength = len(content)
+    dataset.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
+    dataset.SourceInstanceSequence = _sources(basis)
+    if basis.source.request_attributes:
+        dataset.RequestAttributesSequence = list(basis.source.request_attributes)
+    complete(dataset, basis)
+    return ReportObject("pdf", dataset)
+
+
+def _sources(basis: ReportBasis) -> list[Dataset]:
+    items = []
+    for uid in dict.fromkeys(reference.sop_instance_uid for reference in basis.result.key_slices):
+        item = Dataset()
+        item.ReferencedSOPClassUID = basis.source.instances[uid].SOPClassUID
+        item.ReferencedSOPInstanceUID = uid
+        item.PurposeOfReferenceCodeSequence = [concept("source_of_processing")]
+        items.append(item)
+    return items
+
+
+def _item(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
+        code.value,
+        code.scheme_designator,
+        code.meaning,
+    )
+    return item

@@ -1,0 +1,162 @@
+"""The summary of a study as secondary captures: one page for every 24 findings, after the key images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from highdicom.sc import SCImage
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.valuerep import DA, TM
+
+from inference.study_result import Finding, Measurement, StudyResult
+from structured_report.codes import concept
+from structured_report.identifiers import object_uid, series_uid
+from structured_report.key_images import study_state
+from structured_report.language import Words
+from structured_report.measurement_groups import in_reading_order
+from structured_report.object_header import (
+    ObjectBasis,
+    ReportBasis,
+    ReportObject,
+    complete,
+    series_description,
+)
+from structured_report.percentage import percentage
+from structured_report.provenance import MANUFACTURER, PRODUCT
+from structured_report.source_text import empty
+from structured_report.summary_drawing import ROWS_A_PAGE, Bar, Overview, SummaryPicture, draw_summary
+
+MOST_FACTS = 6
+
+
+def summary_pages(basis: ReportBasis, overview: Overview | None, *, after: int) -> list[ReportObject]:
+    """The pages, in the series of the key images, numbered on from `after`."""
+    findings = in_reading_order(basis.result.findings)
+    parts = [findings[start : start + ROWS_A_PAGE] for start in range(0, len(findings), ROWS_A_PAGE)] or [[]]
+    return [
+        _page(basis, summary_picture(basis, part, overview, (number, len(parts))), after + number)
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def summary_picture(
+    basis: ReportBasis, findings: Sequence[Finding], overview: Overview | None, page: tuple[int, int]
+) -> SummaryPicture:
+    """What is drawn on one page: these findings, and what is said of the study on every page."""
+    result, words = basis.result, basis.words
+    number, count = page
+    title = words.sentence("summary_page" if count > 1 else "summary", number=number, count=count)
+    bundle = f"{result.bundle.name} {result.bundle.version}"
+    version = result.runtime.software_version
+    return SummaryPicture(
+        notice=words.sentence("demonstration") if result.bundle.demonstration else "",
+        title=title,
+        headline=words.sentence("pathology"),
+        value=f"{percentage(result.probability, result.operating_point)} %",
+        emphasised=bool(result.decision) or result.verdict == "indeterminate",
+        lines=tuple(_lines(result, words)),
+        bars=tuple(_bar(finding, words) for finding in findings),
+        overview=overview,
+        sides=("R", "L"),
+        facts=tuple(_fact(item, words) for item in result.measurements[:MOST_FACTS]),
+        footer=(
+            words.sentence("bar_legend"),
+            words.sentence("bundle", bundle=bundle, product=PRODUCT, version=version)
+            + ". "
+            + words.sentence("not_verified"),
+        ),
+    )
+
+
+def _lines(result: StudyResult, words: Words) -> list[str]:
+    lines = [study_state(result, words)]
+    if result.most_dangerous is not None:
+        lines.append(words.sentence("most_dangerous_short", finding=words.finding(result.most_dangerous)))
+    if result.warnings:
+        lines.append(words.sentence("warnings", number=len(result.warnings)))
+    return lines
+
+
+def _bar(finding: Finding, words: Words) -> Bar:
+    text = f"{percentage(finding.probability, finding.operating_point)} %"
+    name = words.finding(finding.name)
+    return Bar(name, finding.probability, finding.operating_point, text, finding.present)
+
+
+def _fact(measurement: Measurement, words: Words) -> tuple[str, str]:
+    unit = words.unit(measurement.unit)
+    decimals = 1 if measurement.unit == "%" else 0
+    value = f"{measurement.value:.{decimals}f} {unit}"
+    return words.finding(measurement.name), value.replace("-", "\N{MINUS SIGN}")
+
+
+def _page(basis: ReportBasis, picture: SummaryPicture, number: int) -> ReportObject:
+    result = basis.result
+    about = PageDescription(
+        key=result.key,
+        study_uid=result.study_uid,
+        number=number,
+        series=series_description(result, basis.words.sentence("key_images"), basis.words),
+        derivation="Page that sums an AI result up",
+        sources=tuple(dict.fromkeys(reference.sop_instance_uid for reference in result.key_slices)),
+    )
+    return page_capture(basis, draw_summary(picture), about)
+
+
+@dataclass(frozen=True)
+class PageDescription:
+    """What a page is: key of work, study, number in its series, words, and the instances that it is about."""
+
+    key: str
+    study_uid: str
+    number: int
+    series: str
+    derivation: str
+    sources: tuple[str, ...]
+
+
+def page_capture(basis: ObjectBasis, pixels: NDArray[np.uint8], about: PageDescription) -> ReportObject:
+    """A drawn page, uint8 [row, column, RGB], as a secondary capture."""
+    dataset = SCImage(
+        pixel_array=np.ascontiguousarray(pixels),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "F"),  # asked for by highdicom; see below
+        study_instance_uid=about.study_uid,
+        series_instance_uid=series_uid(about.key, SecondaryCaptureImageStorage),
+        series_number=basis.context.series_number_base + 1,
+        sop_instance_uid=object_uid(about.key, SecondaryCaptureImageStorage, about.number),
+        instance_number=about.number,
+        manufacturer=MANUFACTURER,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        series_description=about.series,
+        specific_character_set="ISO_IR 192",
+    )
+    complete(dataset, basis)
+    dataset.add(empty("PatientOrientation"))  # type 2C: a page has none
+    dataset.BodyPartExamined = "CHEST"  # also what makes Laterality superfluous (PS3.3 C.7.3.1)
+    dataset.BurnedInAnnotation = "NO"
+    dataset.ConversionType = "WSD"
+    dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = DA(basis.date), TM(basis.time)
+    dataset.SourceImageSequence = _sources(basis, about.sources)
+    dataset.DerivationDescription = about.derivation
+    if basis.source.request_attributes:
+        dataset.RequestAttributesSequence = list(basis.source.request_attributes)
+    return ReportObject("sc", dataset)
+
+
+def _sources(basis: ObjectBasis, uids: Sequence[str]) -> list[Dataset]:
+    """Of the key slices; a page is about all images, which the structured report lists."""
+    items = []
+    for uid in uids:
+        item = Dataset()
+        item.ReferencedSOPClassUID = basis.source.instances[uid].SOPClassUID
+        item.ReferencedSOPInstanceUID = uid
+        item.PurposeOfReferenceCodeSequence = [concept("source_of_processing")]
+        items.append(item)
+    return items
