@@ -7,12 +7,16 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dicom_node.api.auth import LOOPBACK_HOSTS, bearer_guard
+from dicom_node.api.dicomweb import dicomweb_router
 from dicom_node.api.errors import install_error_handlers
 from dicom_node.api.health import health_router
 from dicom_node.api.metrics import metrics_router
 from dicom_node.api.predict import predict_router
 from dicom_node.api.studies import studies_router
+from dicom_node.api.viewer import add_viewer_files, viewer_router
 from dicom_node.node import Node
+from dicom_node.viewer.files import ViewerFiles
+from dicom_node.web.router import pages_router
 from inference.version import SOFTWARE_VERSION
 
 
@@ -33,4 +37,10 @@ def create_app(node: Node) -> FastAPI:
     app.include_router(health_router(node))
     for router in (predict_router(node), studies_router(node), metrics_router(node)):
         app.include_router(router, dependencies=guarded)
+    app.include_router(pages_router(node))
+    if node.settings.viewer.enabled:
+        files = ViewerFiles(node.settings.viewer.folder)
+        app.include_router(dicomweb_router(node.settings.orthanc), dependencies=guarded)
+        app.include_router(viewer_router(files, token))
+        add_viewer_files(app, files)
     return app

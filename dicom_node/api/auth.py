@@ -1,4 +1,4 @@
-"""Who may ask: the bearer of the configured token, or, without one, this machine."""
+"""Who may ask: the bearer of the configured token, who signed in with it, or, without one, this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from fastapi import Request
 
 from dicom_node.api.errors import ApiError
 from dicom_node.api.linger import linger
+from dicom_node.api.same_origin import SAFE_METHODS, from_own_page
+from dicom_node.api.session import COOKIE, is_session
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]", "::1")
 
@@ -16,17 +18,15 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]", "::1")
 def bearer_guard(token: str | None) -> Callable[[Request], Awaitable[None]]:
     """A dependency that lets the token's bearer pass, and everybody where there is no token.
 
-    It looks at the header only: nobody's upload is kept before it is known to be wanted.
+    It looks at the headers only: nobody's upload is kept before it is known to be wanted. A browser sends the
+    cookie of a session whoever made the request, so that what changes something must come from our own page.
     """
-    expected = token.encode() if token is not None else None
 
     async def guard(request: Request) -> None:
-        if expected is None:
+        if token is None or is_bearer(request, token):
             return
-        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-        # In constant time: the answer's delay must not tell how many characters were right.
-        right = hmac.compare_digest(credentials.strip().encode(), expected)
-        if scheme.lower() != "bearer" or not right:
+        signed_in = is_session(token, request.cookies.get(COOKIE))
+        if not signed_in or not (request.method in SAFE_METHODS or from_own_page(request)):
             await linger(request)
             raise ApiError(
                 401,
@@ -36,3 +36,19 @@ def bearer_guard(token: str | None) -> Callable[[Request], Awaitable[None]]:
             )
 
     return guard
+
+
+def is_admitted(request: Request, token: str | None) -> bool:
+    """Whether the request may read: there is no token, it presents the token, or it is of who signed in."""
+    return token is None or is_bearer(request, token) or is_session(token, request.cookies.get(COOKIE))
+
+
+def is_bearer(request: Request, token: str) -> bool:
+    """Whether the request presents the token."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and is_token(credentials.strip(), token)
+
+
+def is_token(given: str, token: str) -> bool:
+    """Whether it is the token; in constant time, so that the delay does not tell how much of it was right."""
+    return hmac.compare_digest(given.encode(), token.encode())

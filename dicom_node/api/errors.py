@@ -28,6 +28,7 @@ _STATUS_OF_REFUSAL: dict[str, int] = {
     RefusalCode.NOT_A_ZIP: 400,
     RefusalCode.NOT_A_NIFTI: 400,
     RefusalCode.TOO_LARGE: 413,
+    RefusalCode.NO_SPACE: 507,
 }
 _WORDS_OF_STATUS = {
     404: ("not_found", "There is nothing here."),
@@ -47,7 +48,7 @@ class ApiError(Exception):
 
 
 def status_of_refusal(code: str) -> int:
-    """HTTP status of a refused upload: 400 for its kind, 413 for its size, 422 for what is in it."""
+    """HTTP status of a refused upload: 400 its kind, 413 its size, 422 what is in it, 507 no room for it."""
     return _STATUS_OF_REFUSAL.get(code, 422)
 
 

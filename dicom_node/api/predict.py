@@ -20,9 +20,11 @@ from dicom_node.api.errors import ApiError, seconds_since_arrival, status_of_ref
 from dicom_node.api.linger import linger
 from dicom_node.api.receive import receive_file
 from dicom_node.data_folder import DataFolder
+from dicom_node.disk_space import refused_without_space
 from dicom_node.ledger import WorkRecord
 from dicom_node.ledger_records import Purpose
 from dicom_node.node import Node
+from dicom_node.plan import WorkPlan
 from dicom_node.settings import HttpSettings
 from dicom_node.uploads import Upload, receive_nifti, receive_zip, remove_upload
 from inference.errors import RefusalCode, UploadRefusal
@@ -96,7 +98,8 @@ async def _submit(
         raise ApiError(503, "no_worker", "The node is starting or stopping; send the upload again later.")
     http = node.settings.http
     folder = DataFolder(node.settings.data_folder).uploads / uuid.uuid4().hex
-    folder.mkdir(mode=0o700, parents=True)
+    with refused_without_space():
+        folder.mkdir(mode=0o700, parents=True)
     try:
         received = folder / "received"
         filename = await _receive(request, received, http, wrong_kind)
@@ -109,7 +112,8 @@ async def _submit(
         try:
             upload = unpack(received, filename, http, folder / "files")
             received.unlink()
-            return node.submit_upload(replace(upload, folder=folder), purpose)
+            with refused_without_space():
+                return node.submit_upload(replace(upload, folder=folder), purpose)
         except BaseException:
             remove_upload(folder)
             raise
@@ -125,7 +129,8 @@ async def _answer(request: Request, node: Node, key: str, details: bool) -> Resp
 
 async def _receive(request: Request, target: Path, http: HttpSettings, wrong_kind: RefusalCode) -> str:
     try:
-        return await receive_file(request, target, http.max_upload_bytes, wrong_kind)
+        with refused_without_space():
+            return await receive_file(request, target, http.max_upload_bytes, wrong_kind)
     except UploadRefusal:
         await linger(request)
         raise
@@ -175,13 +180,19 @@ def _respond(request: Request, node: Node, record: WorkRecord, details: bool) ->
     if record.state != "reported":
         incident = record.key[:12]
         raise ApiError(500, "fault", f"The analysis failed; the node's log says why under key {incident}.")
-    result = node.result(record.key)
+    result = _among_the_series_sent(node.result(record.key), node.ledger.plan(record.key))
     answer = success_answer(result, seconds_since_arrival(request.scope), details=details)
     headers = _headers(result)
     if not _wants_zip(request) or record.upload_name:
         return JSONResponse(answer, headers=headers)
     packed = _packed(node, record.key)
     return Response(packed, media_type="application/zip", headers=headers)
+
+
+def _among_the_series_sent(result: StudyResult, plan: WorkPlan) -> StudyResult:
+    """A result that was computed before says what became of the series that came with these images now."""
+    warnings = tuple(dict.fromkeys((*result.warnings, *plan.warnings)))
+    return replace(result, series=plan.decisions, warnings=warnings)
 
 
 def _refused(request: Request, node: Node, record: WorkRecord, details: bool) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def studies_router(node: Node) -> APIRouter:
             "series": [asdict(decision) for decision in node.ledger.plan(newest.key).decisions],
             "result": _result(node, newest),
             "objects": [item.sop_instance_uid for item in node.ledger.objects(newest.key)],
+            "feedback": [asdict(item) for item in node.ledger.feedback.of(study_uid)],
             "earlier": [record.key for record in earlier],
         }
 
