@@ -37,8 +37,12 @@ class StudyAnalyser(Protocol):
         *,
         key: str = "",
         progress: Progress | None = None,
+        keep_saliency: Callable[[bytes], None] | None = None,
     ) -> StudyResult:
-        """The answer about the chosen series, whose files are given."""
+        """The answer about the chosen series, whose files are given.
+
+        `keep_saliency` is given the content of the file with the located findings' saliency.
+        """
 
     def analyse_nifti(self, path: Path, *, name: str, progress: Progress | None = None) -> StudyResult:
         """The answer about a NIfTI volume."""
@@ -81,6 +85,7 @@ def load_analyser(worker: WorkerSettings, folder: Path) -> Analyser:
         precision=worker.network_precision,
         threads=worker.threads,
         cpu_fallback=worker.cpu_fallback,
+        reading_timeout_s=worker.reading_timeout_s,
     )
 
 

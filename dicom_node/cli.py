@@ -20,9 +20,10 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from dicom_node import cli_bundle, log
+from dicom_node import cli_bundle, cli_viewer, log
 from dicom_node.errors import NodeError, describe_fault
 from dicom_node.settings import Settings, load_settings
+from dicom_node.terminal import say
 from inference.errors import Refusal
 
 # Rich tracebacks print local variables, and those may hold values of DICOM tags.
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_bundle.app, name="bundle")
+app.add_typer(cli_viewer.app, name="viewer")
 
 SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="TOML file; DICOM_NODE_* variables override it.")
@@ -58,7 +60,7 @@ def run(
     with problems_in_words():
         from dicom_node.serve import run_node
 
-        run_node(tree, with_orthanc=with_orthanc, say=typer.echo)
+        run_node(tree, with_orthanc=with_orthanc, say=say)
 
 
 @app.command()
@@ -69,13 +71,14 @@ def worker(settings: SettingsFile = None) -> None:
     with problems_in_words():
         from dicom_node.serve import run_worker
 
-        run_worker(tree, say=typer.echo)
+        run_worker(tree, say=say)
 
 
 @app.command()
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(help="A folder, a ZIP, a NIfTI volume or DICOM files.", metavar="PATH...")
+        list[Path],
+        typer.Argument(help="Folders, ZIPs and DICOM files, or one NIfTI volume.", metavar="PATH..."),
     ],
     bundle: Annotated[str | None, typer.Option(help="Name of a bundle, or its folder.")] = None,
     details: Annotated[bool, typer.Option(help="All scores, columns, series and seconds.")] = False,
@@ -90,14 +93,15 @@ def predict(
     from dicom_node.cli_predict import predict_answer
 
     answer, succeeded = predict_answer(paths, tree, bundle=bundle, details=details, study_uid=study_uid)
-    typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    say(json.dumps(answer, ensure_ascii=False, indent=2))
     raise typer.Exit(0 if succeeded else 1)
 
 
 @app.command()
 def volume(
     paths: Annotated[
-        list[Path], typer.Argument(help="A folder, a ZIP, a NIfTI volume or DICOM files.", metavar="PATH...")
+        list[Path],
+        typer.Argument(help="Folders, ZIPs and DICOM files, or one NIfTI volume.", metavar="PATH..."),
     ],
     out: Annotated[Path, typer.Option(help="Where to write it: .nii or .nii.gz.", metavar="FILE")],
     as_json: Annotated[bool, typer.Option("--json", help="Series, geometry, lungs and warnings.")] = False,
@@ -116,7 +120,7 @@ def volume(
     answer = volume_answer(paths, out, tree, study_uid=study_uid)
     text = json.dumps(answer.content, ensure_ascii=False, indent=2) if as_json else summary(answer)
     if text:
-        typer.echo(text)
+        say(text)
     if answer.code is not None:
         raise failed(f"{answer.code}: {answer.sentence}")
 
@@ -137,7 +141,7 @@ def send(
         raise typer.BadParameter(str(error), param_hint="--to") from error
     with problems_in_words():
         outcome = send_files(paths, peer, calling_aet=calling_aet)
-    typer.echo(outcome.words())
+    say(outcome.words())
     raise typer.Exit(0 if outcome.complete else 1)
 
 
@@ -167,7 +171,7 @@ def doctor(settings: SettingsFile = None) -> None:
     checks = examine(tree)
     width = max(len(check.name) for check in checks)
     for check in checks:
-        typer.echo(f"{'ok     ' if check.passed else 'missing'}  {check.name:<{width}}  {check.words}")
+        say(f"{'ok     ' if check.passed else 'missing'}  {check.name:<{width}}  {check.words}")
     raise typer.Exit(0 if all(check.passed for check in checks) else 1)
 
 
@@ -212,7 +216,7 @@ def _words(error: Exception) -> str:
 
 def failed(words: str) -> typer.Exit:
     """Say `words` on standard error; the exit to raise."""
-    typer.echo(words, err=True)
+    say(words, err=True)
     return typer.Exit(1)
 
 

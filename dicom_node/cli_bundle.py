@@ -19,6 +19,7 @@ from dicom_node.activation import (
 )
 from dicom_node.cli_bundle_import import import_bundle
 from dicom_node.settings import Settings
+from dicom_node.terminal import say
 
 if TYPE_CHECKING:
     from inference.self_test import SelfTestReport
@@ -52,9 +53,9 @@ def list_bundles(settings: SettingsFile = None) -> None:
             words = f"{manifest.version}  {'demonstration' if manifest.demonstration else manifest.licence}"
         except BundleError as error:
             words = str(error)
-        typer.echo(f"{'*' if folder == active else ' '} {bundle_name(tree, folder):<20} {words}")
+        say(f"{'*' if folder == active else ' '} {bundle_name(tree, folder):<20} {words}")
     if activation is not None and activation.requested != activation.in_use:
-        typer.echo(_words_of_request(activation))
+        say(_words_of_request(activation))
 
 
 @app.command()
@@ -73,7 +74,7 @@ def show(name: BundleName = None, settings: SettingsFile = None) -> None:
         except SelfTestError as error:
             raise failed(str(error)) from error
     for word, value in lines:
-        typer.echo(f"{word:<14} {value}")
+        say(f"{word:<14} {value}")
 
 
 @app.command()
@@ -98,9 +99,9 @@ def verify(
             worker = tree.worker.model_copy(update={"precision": one})
             loaded = load_tested_bundle(tree.model_copy(update={"worker": worker}), folder)
             for line in _verified(one, loaded.self_test):
-                typer.echo(line)
+                say(line)
             identity = loaded.analyser.identity
-    typer.echo(f"{identity.name} {identity.version} is intact: {identity.digest}")
+    say(f"{identity.name} {identity.version} is intact: {identity.digest}")
 
 
 @app.command()
@@ -132,7 +133,7 @@ def activate(
         if previous and choice != taken_back:
             raise failed(f"{choice.name} is no longer the bundle that was in use: activate it by its name")
         activation = book.request(choice, _choice_of_the_setting(tree) or choice)
-    typer.echo(_words_of_request(activation))
+    say(_words_of_request(activation))
 
 
 def _settings(file: Path | None) -> Settings:

@@ -11,6 +11,7 @@ import typer
 
 from bundle_import.errors import ImportCode, ImportRefused
 from dicom_node.settings import load_settings
+from dicom_node.terminal import say
 
 FILES, LABELS, SIZES, WORDS = "Checkpoints", "Labels and decision", "Sizes that no shape tells", "Bundle"
 
@@ -190,12 +191,12 @@ def import_bundle(  # noqa: PLR0917 - each is an option, passed by name
             replace=replace,
             trust_pickle=trust_pickle,
         )
-        manifest = run(request, lambda words: typer.echo(words, err=True))
+        manifest = run(request, lambda words: say(words, err=True))
     except ImportRefused as refusal:
-        typer.echo(str(refusal), err=True)
+        say(str(refusal), err=True)
         raise typer.Exit(1) from refusal
     size = sum(file.bytes for file in manifest.files.values())
-    typer.echo(f"{request.target}  {len(manifest.files)} files, {size / 1e6:.1f} MB")
+    say(f"{request.target}  {len(manifest.files)} files, {size / 1e6:.1f} MB")
 
 
 def _three(words: str, number: Callable[[str], Number]) -> tuple[Number, Number, Number]:

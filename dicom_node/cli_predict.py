@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from dicom_node.answer import failure_answer, notice, success_answer
 from dicom_node.errors import describe_fault
 from dicom_node.local_prediction import find_bundle, predict_paths
 from dicom_node.progress import stage_progress
 from dicom_node.settings import Settings
+from dicom_node.terminal import say
 from inference.errors import Refusal
 from inference.fusion import FusionError
 from models.bundle import BundleError
@@ -48,5 +47,5 @@ def predict_answer(
         return failure("fault", describe_fault(error))
     words = notice(result)
     if words is not None:
-        typer.echo(words, err=True)
+        say(words, err=True)
     return success_answer(result, time.perf_counter() - started, details=details), True

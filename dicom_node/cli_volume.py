@@ -7,8 +7,9 @@ is written all the same: then its volume is what one wants to look at.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,13 @@ import numpy as np
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import describe_fault
 from dicom_node.settings import Settings
+from dicom_node.upload_study import uploaded_study
 from dicom_node.uploads import Upload, receive_paths
 from inference.densitometry import densitometry
-from inference.dicom_files import one_study, read_headers
 from inference.errors import Refusal
 from inference.lung_coverage import cut_off_warnings, open_ends, refuse_truncated
 from inference.lungs import find_lungs
 from inference.nifti import read_nifti
-from inference.series import choose_series
 from inference.study_result import SeriesDecision
 from inference.volume import CTVolume, read_volume
 
@@ -47,7 +47,7 @@ class VolumeAnswer:
 def volume_answer(
     paths: Sequence[Path], out: Path, settings: Settings, *, study_uid: str | None = None
 ) -> VolumeAnswer:
-    """Write the volume of a folder, a ZIP, a NIfTI volume or DICOM files to `out`, and describe it.
+    """Write the volume of folders, ZIPs and DICOM files, or of one NIfTI volume, to `out`, and describe it.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def volume_answer(
     }  # fmt: skip
     try:
         with tempfile.TemporaryDirectory(dir=uploads) as folder:
-            upload = receive_paths(paths, settings.http, Path(folder))
-            _describe(_volume(upload, known, study_uid), out, known)
+            upload = replace(receive_paths(paths, settings.http, Path(folder)), study_uid=study_uid)
+            _describe(_volume(upload, known, settings.worker.reading_timeout_s), out, known)
     except Refusal as refusal:
         known["series"] = known["series"] or _listed(getattr(refusal, "decisions", ()))
         code, sentence, remedy = refusal.code.value, refusal.sentence, refusal.remedy
@@ -122,15 +122,19 @@ def summary(answer: VolumeAnswer) -> str:
     return "\n".join(lines)
 
 
-def _volume(upload: Upload, known: dict[str, Any], study_uid: str | None) -> CTVolume:
+def _volume(upload: Upload, known: dict[str, Any], reading_timeout_s: float) -> CTVolume:
     if upload.kind == "nifti":
         return read_nifti(upload.files[0], name=upload.name)
-    files = read_headers(upload.files)
-    choice = choose_series(one_study(files.headers, study_uid))
+    study = uploaded_study(upload, reading_timeout_s)
+    choice = study.choose()
     known["series"] = _listed(choice.decisions)
     known["study_uid"], known["series_uid"] = choice.study_uid, choice.series_uid
     known["warnings"] = list(choice.warnings)
-    return read_volume(files.series(choice), only=frozenset(choice.sop_instance_uids))
+    return read_volume(
+        study.files.series(choice),
+        only=frozenset(choice.sop_instance_uids),
+        deadline=time.monotonic() + reading_timeout_s,
+    )
 
 
 def _describe(volume: CTVolume, out: Path, known: dict[str, Any]) -> None:

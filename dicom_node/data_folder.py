@@ -3,7 +3,7 @@
 ledger.sqlite  workflows.sqlite     the record of every study, the store of durable steps (unless PostgreSQL)
 installation                        UID of this installation, made once
 work/<key>/                         fetched files; gone when the workflow ends
-results/<key>/                      result.json, sr.dcm, key-1.dcm ...; written once
+results/<key>/                      result.json, saliency.npz, sr.dcm, sc-1.dcm ...; written once
 uploads/<id>/                       files of an upload; gone when its answer is out
 active_bundle.json (and .lock)      which bundle is asked for and in use, once one was activated
 executor-<name>.lock  intake.lock   held by the process of that name, and by the one that takes studies in
@@ -55,6 +55,10 @@ class DataFolder:
     def result_file(self, key: str) -> Path:
         """The stored answer of a key."""
         return self.results(key) / "result.json"
+
+    def saliency_file(self, key: str) -> Path:
+        """The saliency of the located findings of a key (`inference.saliency_file`); not of every answer."""
+        return self.results(key) / "saliency.npz"
 
     def create(self) -> None:
         """Make the folders; only the node's own user may look into them.

@@ -1,7 +1,9 @@
-"""Results to one destination: structured report, key images, then the originals where they are wanted."""
+"""Results to one destination: to a PACS the report, its key images, then the originals where they are wanted;
+to an HL7 receiver a message."""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -9,12 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom import dcmread
+
 from dicom_node.cstore import Peer, SentObject, send_objects
-from dicom_node.data_folder import DataFolder
+from dicom_node.data_folder import DataFolder, write_once
+from dicom_node.destination_objects import files_for
 from dicom_node.errors import ArchiveMissing, ObjectsRefused
 from dicom_node.ledger import Ledger
+from dicom_node.mllp import Receiver, send_message
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import DestinationSettings
+from dicom_node.settings import Destination, DestinationSettings, Hl7DestinationSettings
+from inference.study_result import StudyResult
+from structured_report.language import Words
+from structured_report.observation_message import MessageParties, ObservationMessage, observation_message
 
 logger = logging.getLogger(__name__)
 
@@ -27,19 +36,63 @@ class Delivery:
     orthanc: Orthanc
     folder: DataFolder
     calling_aet: str
+    words: Words
 
-    def send(self, key: str, destination: DestinationSettings) -> None:
+    def send(self, key: str, destination: Destination) -> None:
         """Send everything once and record it as delivered.
 
         Raises
         ------
         SendError
             If the destination did not store everything.
+        TextNotFitting
+            If the destination's character set lacks a character of what it is to get.
         ArchiveError
             If the originals cannot be had from the archive.
         """
+        count = self._tell(key, destination) if destination.kind == "hl7" else self._store(key, destination)
+        self.ledger.deliveries.delivered(key, destination.name, count)
+        logger.info("delivered", extra={"destination": destination.name, "objects": count})
+
+    def _tell(self, key: str, destination: Hl7DestinationSettings) -> int:
+        """Send the message about a key; its bytes are written once, as those of every object are."""
+        message = self._message(key, destination)
+        if message is None:
+            return 0
+        started = time.monotonic()
+        receiver = Receiver(destination.host, destination.port, destination.timeout_s)
+        file = self.folder.results(key) / f"oru-{destination.name}.hl7"
+        write_once(file, message.content)
+        send_message(receiver, file.read_bytes(), message.control_id)
+        self.ledger.record_seconds(key, {f"deliver:{destination.name}": time.monotonic() - started})
+        return 1
+
+    def _message(self, key: str, destination: Hl7DestinationSettings) -> ObservationMessage | None:
+        """None where there is no report, as of a NIfTI volume."""
+        report = next((item.path for item in self.ledger.objects(key) if item.kind == "sr"), None)
+        if report is None:
+            return None
+        result = StudyResult.from_json(json.loads(self.folder.result_file(key).read_bytes()))
+        parties = MessageParties(
+            destination.sending_application,
+            destination.sending_facility,
+            destination.receiving_application,
+            destination.receiving_facility,
+        )
+        return observation_message(
+            result,
+            dcmread(report),
+            parties,
+            destination=destination.name,
+            top_findings=destination.top_findings,
+            link=destination.link,
+            words=self.words,
+        )
+
+    def _store(self, key: str, destination: DestinationSettings) -> int:
+        """Send everything by C-STORE; how many objects that were."""
         # The results on an association of their own: they do not wait until the originals are fetched.
-        results = [item.path for item in self.ledger.objects(key)]
+        results = files_for(key, destination, self.ledger, self.folder)
         sent = self._send(key, "deliver", destination, results)
         if destination.forward_originals:
             spool = self.folder.work(f"{key}-{destination.name}")
@@ -48,8 +101,7 @@ class Delivery:
             finally:
                 shutil.rmtree(spool, ignore_errors=True)
         _require_stored(sent, destination)
-        self.ledger.deliveries.delivered(key, destination.name, len(sent))
-        logger.info("delivered", extra={"destination": destination.name, "objects": len(sent)})
+        return len(sent)
 
     def _send(
         self, key: str, stage: str, destination: DestinationSettings, paths: list[Path]

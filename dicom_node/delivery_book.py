@@ -24,6 +24,15 @@ class DeliveryBook:
             if session.get(DeliveryRow, (key, destination)) is None:
                 session.add(DeliveryRow(key=key, destination=destination, state="queued"))
 
+    def again(self, key: str, destination: str) -> None:
+        """The destination is to get the key's objects once more; tries are counted on."""
+        with self._session.begin() as session:
+            session.execute(
+                update(DeliveryRow)
+                .where(DeliveryRow.key == key, DeliveryRow.destination == destination)
+                .values(state="queued", error=None, next_attempt_at=None)
+            )
+
     def delivered(self, key: str, destination: str, objects: int) -> None:
         """The destination stored everything."""
         self._change(
@@ -41,6 +50,10 @@ class DeliveryBook:
         again = time.time() + retry_in_s if retry_in_s is not None else None
         self._change(key, destination, state="failing", error=error, next_attempt_at=again)
 
+    def stopped(self, key: str, destination: str, reason: str) -> None:
+        """The destination is not to get the key's objects any more."""
+        self._change(key, destination, state="stopped", error=reason, next_attempt_at=None)
+
     def get(self, key: str, destination: str) -> DeliveryRecord:
         """One delivery. KeyError where there is none."""
         with self._session() as session:
@@ -51,7 +64,7 @@ class DeliveryBook:
 
     def due(self) -> list[tuple[str, DeliveryRecord]]:
         """(key, delivery) of every delivery that is not over."""
-        query = select(DeliveryRow).where(DeliveryRow.state != "delivered")
+        query = select(DeliveryRow).where(DeliveryRow.state.not_in(("delivered", "stopped")))
         with self._session() as session:
             return [(row.key, delivery_record(row)) for row in session.scalars(query)]
 

@@ -93,6 +93,10 @@ class Durable:
         with SetWorkflowID(workflow_id), SetEnqueueOptions(delay_seconds=delay):
             DBOS.enqueue_workflow(queue, self._workflows[workflow], *arguments)
 
+    def hasten(self, workflow_id: str) -> None:
+        """Let a workflow that was entered with a delay begin now; any other stays as it is."""
+        DBOS.set_workflow_delay(workflow_id, delay_seconds=0)
+
     def step(self, name: str, function: Callable[..., Outcome], *arguments: Any) -> Outcome:
         """Within a workflow: do `function` once; after a crash its recorded outcome is returned instead."""
 

@@ -11,6 +11,7 @@
     │   ├── AssociationRejected    the peer, or its configuration, does not want us
     │   ├── AssociationLost        aborted, released or timed out half-way
     │   └── ObjectsRefused         the peer answered, but did not store everything
+    ├── TextNotFitting         a destination's character set lacks a character of what it is to get
     ├── PortTaken              a port that is needed is in use
     ├── OrthancFailed          a local Orthanc is not installed or did not start
     ├── ExecutorTaken          another process works under the same name in the same data folder
@@ -23,6 +24,7 @@ Refusals of studies and uploads are no faults: they have their own tree in `infe
 
 from __future__ import annotations
 
+import os
 import traceback
 
 
@@ -70,6 +72,10 @@ class ObjectsRefused(SendError):
     """The peer answered, but did not store every object."""
 
 
+class TextNotFitting(NodeError):
+    """A character of an object does not exist in the character set that a destination is set to."""
+
+
 class PortTaken(NodeError):
     """A port that is needed is in use by another program, or cannot be opened."""
 
@@ -89,10 +95,13 @@ class SiteProblem(NodeError):
 def describe_fault(error: BaseException) -> str:
     """A fault for log and ledger: our own sentences in full, of any other exception its type and place only.
 
-    The text of a foreign exception may quote the value of a tag, so it is not kept.
+    The text of a foreign exception may quote the value of a tag or a path, so it is not kept; the system's
+    own words for the number of an error ("No space left on device") are.
     """
     if isinstance(error, NodeError):
         return str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    words = f" ({os.strerror(number)})" if number is not None else ""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+    return f"{type(error).__name__}{words}{place}"

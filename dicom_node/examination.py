@@ -22,11 +22,12 @@ from dicom_node.ledger_records import NOT_EXAMINED
 from dicom_node.log import work_on
 from dicom_node.orthanc import ArchiveSeries, ArchiveStudy, Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
+from dicom_node.rejection_notes import RejectionNote, rejection_notes
 from dicom_node.settings import ReportSettings
-from dicom_node.steps import ABANDONED, ImagesChanged
+from dicom_node.steps import ABANDONED, ImagesChanged, images_rejected
 from inference.errors import SeriesRefusal
 from inference.instance_header import InstanceHeader
-from inference.series import choose_series
+from inference.series import SeriesChoice, choose_series
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +191,7 @@ class Examiner:
         abandoned = before is not None and before.code in ABANDONED
         newest = before is not None and latest is not None and before.key == latest.key
         if before is not None and newest and not (again or abandoned):
+            self.ledger.redecide(before.key, plan)
             if before.state == "refused":
                 self.queue.enqueue_originals(before.key)
             return before.key
@@ -221,7 +223,7 @@ class Examiner:
 
     def _refuse(self, study: ArchiveStudy, refusal: SeriesRefusal, latest: WorkRecord | None) -> str:
         key = self.keys.refusal_key(study.study_uid, refusal.code.value).hex
-        if latest is not None and latest.state != "refused":
+        if latest is not None and latest.code is None:
             # Images that were analysed are not un-analysed because others were removed.
             return latest.key
         decisions = refusal.decisions
@@ -235,11 +237,15 @@ class Examiner:
             orthanc_id=study.orthanc_id,
             predecessor=latest.key if latest is not None else None,
         )
+        to_tell = bool(self.keys.report_settings.refusal_kinds(refusal.code))
         with work_on(key):
-            if self.ledger.add(work, refusal):
+            if self.ledger.add(work, refusal, to_tell=to_tell):
                 logger.info("refused", extra={"code": refusal.code.value})
             # Even where it is known: the process may have ended just here.
-            self.queue.enqueue_originals(key)
+            if self.ledger.known(key).ended:
+                self.queue.enqueue_originals(key)
+            else:
+                self.queue.enqueue_study(key)
         return key
 
     def _foreign(self, study: ArchiveStudy) -> list[ArchiveSeries]:
@@ -251,8 +257,11 @@ class Examiner:
     def _plan(self, study: ArchiveStudy, series: Sequence[ArchiveSeries]) -> WorkPlan:
         headers: list[InstanceHeader] = []
         locations: dict[tuple[str, str], str] = {}
+        notes: list[RejectionNote] = []
         for item in series:
-            for instance_id, dataset in self.orthanc.headers(item.orthanc_id).items():
+            datasets = self.orthanc.headers(item.orthanc_id)
+            notes += rejection_notes(datasets.values())
+            for instance_id, dataset in datasets.items():
                 try:
                     header = InstanceHeader.from_dataset(dataset)
                 except ValueError:
@@ -261,7 +270,7 @@ class Examiner:
                     continue
                 headers.append(header)
                 locations[header.series_uid, header.sop_instance_uid] = instance_id
-        choice = choose_series(headers)
+        choice = self._choice(study, headers, notes)
         chosen = {uid: locations[choice.series_uid, uid] for uid in choice.sop_instance_uids}
         return WorkPlan(
             study_uid=study.study_uid,
@@ -273,6 +282,20 @@ class Examiner:
             decisions=choice.decisions,
             warnings=choice.warnings,
         )
+
+    def _choice(
+        self, study: ArchiveStudy, headers: Sequence[InstanceHeader], notes: Sequence[RejectionNote]
+    ) -> SeriesChoice:
+        """The series to analyse of what nobody rejected."""
+        self.ledger.feedback.record(study.study_uid, notes, {header.sop_instance_uid for header in headers})
+        rejected = self.ledger.feedback.not_to_read(study.study_uid)
+        accepted = [header for header in headers if header.sop_instance_uid not in rejected]
+        try:
+            return choose_series(accepted)
+        except SeriesRefusal as refusal:
+            if len(accepted) == len(headers):
+                raise
+            raise images_rejected(len(headers) - len(accepted), refusal.decisions) from refusal
 
     def _unexaminable(self, study_uid: str) -> str:
         return self.keys.refusal_key(study_uid, NOT_EXAMINED).hex

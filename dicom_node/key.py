@@ -76,7 +76,9 @@ def images_digest(checksums: Iterable[tuple[str, str]]) -> str:
 
 def settings_digest(report: ReportSettings) -> str:
     """SHA-256 of the settings that change the content of a result."""
-    return _digest(report.model_dump(mode="json"))
+    # Which objects are made changes none of them.
+    which = {"objects", "refusals", "refusals_except"}
+    return _digest(report.model_dump(mode="json", exclude=which))
 
 
 def _digest(value: object) -> str:

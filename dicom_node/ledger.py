@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from sqlalchemy import Engine, create_engine, delete, event, func, select, updat
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
+from dicom_node.answer_book import AnswerBook
 from dicom_node.archive_memory import ArchiveMemory
 from dicom_node.delivery_book import DeliveryBook
 from dicom_node.errors import SiteProblem
+from dicom_node.feedback_book import FeedbackBook
 from dicom_node.ledger_records import (
     NOT_EXAMINED,
     PURPOSES,
@@ -33,6 +35,7 @@ from dicom_node.ledger_records import (
 )
 from dicom_node.ledger_tables import ObjectRow, StageRow, Table, WorkRow
 from dicom_node.plan import WorkPlan
+from dicom_node.study_list import StudyList
 from dicom_node.worker_roll import WorkerRoll
 from inference.errors import Refusal
 
@@ -43,7 +46,8 @@ class Ledger:
     """The ledger in the database at `url` (SQLAlchemy's form, with its password if it has one).
 
     In the same database: `memory`, what the intake remembers of the archive; `deliveries`, what each
-    destination got; `workers`, which processes live.
+    destination got; `workers`, which processes live; `feedback`, what was rejected; `answers`, the answers in
+    short; `studies`, lists of studies for a person who looks for some.
 
     Raises
     ------
@@ -61,13 +65,19 @@ class Ledger:
         self.memory = ArchiveMemory(self._session)
         self.deliveries = DeliveryBook(self._session)
         self.workers = WorkerRoll(self._session)
+        self.feedback = FeedbackBook(self._session)
+        self.answers = AnswerBook(self._session)
+        self.studies = StudyList(self._session)
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
-    def add(self, work: NewWork, refusal: Refusal | None = None) -> bool:
-        """Enter a key as queued, or as refused at once; False, and nothing changes, where it is known."""
+    def add(self, work: NewWork, refusal: Refusal | None = None, *, to_tell: bool = False) -> bool:
+        """Enter a key as queued, or as refused at once; False, and nothing changes, where it is known.
+
+        A refusal `to_tell` is queued with its reason: objects are to be made of it first.
+        """
         now = time.time()
         row = WorkRow(
             key=work.key,
@@ -87,8 +97,9 @@ class Ledger:
             updated_at=now,
         )
         if refusal is not None:
-            row.state, row.ended_at = "refused", now
             row.code, row.sentence, row.remedy = refusal.code.value, refusal.sentence, refusal.remedy
+        if refusal is not None and not to_tell:
+            row.state, row.ended_at = "refused", now
         try:
             with self._session.begin() as session:
                 session.add(row)
@@ -198,6 +209,12 @@ class Ledger:
             ended_at=time.time(),
         )
 
+    def refusal_known(self, key: str, code: str, sentence: str, remedy: str) -> None:
+        """Why the key's images are not analysed; what tells of it is still to be made."""
+        self._change(
+            key, state="reporting", code=code, sentence=sentence, remedy=remedy, next_attempt_at=None
+        )
+
     def failing(self, key: str, error: str, retry_in_s: float | None) -> None:
         """A fault; the work is tried again after `retry_in_s`, with None it ended so."""
         now = time.time()
@@ -221,6 +238,14 @@ class Ledger:
             turn=WorkRow.turn + 1,
             ended_at=None,
         )
+
+    def redecide(self, key: str, plan: WorkPlan) -> None:
+        """The same images lie among other series than before: keep what became of each of those."""
+        with self._session.begin() as session:
+            row = session.scalar(select(WorkRow).where(WorkRow.key == key))
+            if row is not None:
+                known = WorkPlan.from_json(row.plan)
+                row.plan = replace(known, decisions=plan.decisions, warnings=plan.warnings).to_json()
 
     def ask(self, key: str, purpose: Purpose) -> bool:
         """Ask for more than the key's work was entered for; what goes further already stays.
@@ -295,6 +320,11 @@ class Ledger:
         query = select(WorkRow.key).where(WorkRow.purpose == "objects", WorkRow.ended_at.is_not(None))
         with self._session() as session:
             return list(session.scalars(query))
+
+    def key_of_object(self, sop_instance_uid: str) -> str | None:
+        """The key that an object of ours was made for."""
+        with self._session() as session:
+            return session.scalar(select(ObjectRow.key).where(ObjectRow.sop_instance_uid == sop_instance_uid))
 
     def own_series(self, series_uids: Iterable[str]) -> set[str]:
         """Those of the series that this node made."""

@@ -19,7 +19,7 @@ Purpose = Literal["answer", "objects", "archive"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 """Each asks for all that those before it ask for."""
 State = Literal["queued", "fetching", "analysing", "reporting", "storing", "reported", "refused", "failing"]
-DeliveryState = Literal["queued", "delivered", "failing"]
+DeliveryState = Literal["queued", "delivered", "failing", "stopped"]
 
 NOT_EXAMINED = "not examined"
 """In place of a digest of images: the row stands for a study that could not be examined yet."""
@@ -117,7 +117,11 @@ class NewWork:
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """One DICOM object that the node made; `number` orders those of a key, the structured report first."""
+    """One DICOM object that the node made; `number` orders those of a key, the structured report first.
+
+    `kind` is one of `settings.ObjectKind`, or that with a word for an SOP class behind a hyphen: the same
+    report for a destination that takes no other.
+    """
 
     sop_instance_uid: str
     sop_class_uid: str
@@ -126,6 +130,11 @@ class ObjectRecord:
     kind: str
     number: int
     path: Path
+
+    @property
+    def for_destination(self) -> bool:
+        """Whether it is another object's copy in another SOP class."""
+        return "-" in self.kind
 
 
 def work_records(session: Session, rows: Sequence[WorkRow]) -> list[WorkRecord]:

@@ -84,6 +84,34 @@ class ObjectRow(Table):
     path: Mapped[str]
 
 
+class FeedbackRow(Table):
+    """A rejection note, about the objects of one key, or ("") about the study's own images."""
+
+    __tablename__ = "feedback"
+
+    note_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    study_uid: Mapped[str] = mapped_column(String(200), index=True)
+    code: Mapped[str] = mapped_column(String(16))
+    objects: Mapped[list[str]] = mapped_column(JSON)
+    received_at: Mapped[float]
+
+
+class AnswerRow(Table):
+    """What lists show of the answer of one key; the whole answer is the file of its result."""
+
+    __tablename__ = "answers"
+
+    key: Mapped[str] = mapped_column(ForeignKey("work.key"), primary_key=True)
+    probability: Mapped[float]
+    operating_point: Mapped[float]
+    verdict: Mapped[str] = mapped_column(String(13), index=True)
+    finding: Mapped[str] = mapped_column(String(200))
+    finding_probability: Mapped[float | None]
+    others: Mapped[int]
+    demonstration: Mapped[bool]
+
+
 class SeenRow(Table):
     """A study of the archive, as it was when it was last examined."""
 

@@ -11,9 +11,9 @@ from dicom_node.activation import folder_in_use
 from dicom_node.analysis import load_analyser
 from dicom_node.data_folder import DataFolder
 from dicom_node.settings import Settings
+from dicom_node.upload_study import uploaded_study
 from dicom_node.uploads import Upload, receive_paths
-from inference.dicom_files import one_study, read_headers
-from inference.series import choose_series
+from inference.errors import SeriesRefusal, VolumeRefusal
 from inference.study_result import StudyResult
 
 Progress = Callable[[str, float], None]
@@ -44,7 +44,7 @@ def predict_paths(
     *,
     study_uid: str | None = None,
 ) -> StudyResult:
-    """The answer about one folder, ZIP, NIfTI volume or DICOM files.
+    """The answer about folders, ZIPs and DICOM files, or about one NIfTI volume.
 
     Of several studies, `study_uid` names the one to read; without it they are refused.
     Archives are unpacked below the data folder, and removed when the answer is there.
@@ -72,7 +72,10 @@ def _analyse(
         analyser = load_analyser(settings.worker, bundle_folder)
         return analyser.analyse_nifti(upload.files[0], name=upload.name, progress=progress)
     # Headers first: a study that is refused by them need not wait for the networks.
-    files = read_headers(upload.files)
-    choice = choose_series(one_study(files.headers, upload.study_uid))
+    study = uploaded_study(upload, settings.worker.reading_timeout_s)
+    choice = study.choose()
     analyser = load_analyser(settings.worker, bundle_folder)
-    return analyser.analyse(files.series(choice), choice, progress=progress)
+    try:
+        return analyser.analyse(study.files.series(choice), choice, progress=progress)
+    except VolumeRefusal as refusal:  # with what became of the other series
+        raise SeriesRefusal(refusal.code, refusal.sentence, choice.decisions) from refusal

@@ -19,10 +19,12 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from dicom_node.errors import describe_fault
+from dicom_node.terminal import printable
 
 _key: ContextVar[str | None] = ContextVar("key_of_work", default=None)
 _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
-_QUOTES_TAGS = ("pydicom", "pynetdicom", "highdicom", "python_multipart")
+# The last two write every URL.
+_QUOTES_TAGS = ("pydicom", "pynetdicom", "highdicom", "python_multipart", "httpcore", "httpx")
 
 
 @contextmanager
@@ -33,6 +35,11 @@ def work_on(key: str) -> Iterator[None]:
         yield
     finally:
         _key.reset(token)
+
+
+def key_at_work() -> str | None:
+    """The key that this thread works on."""
+    return _key.get()
 
 
 class JsonLines(logging.Formatter):
@@ -57,7 +64,7 @@ class JsonLines(logging.Formatter):
                 f"{frame.filename}:{frame.lineno} {frame.name}"
                 for frame in traceback.extract_tb(error.__traceback__)
             ]
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return printable(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -66,7 +73,7 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     handler.setFormatter(JsonLines())
     handler.setLevel(level)
     # Not by the loggers' levels: pydicom sets its own when it is imported, which may be later.
-    handler.addFilter(_quotes_no_tags)
+    handler.addFilter(quotes_no_tags)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -82,7 +89,8 @@ def _log_dead_thread(arguments: threading.ExceptHookArgs) -> None:
     )
 
 
-def _quotes_no_tags(record: logging.LogRecord) -> bool:
+def quotes_no_tags(record: logging.LogRecord) -> bool:
+    """A filter: lines of libraries that may quote the value of a tag are not kept."""
     return record.name.partition(".")[0] not in _QUOTES_TAGS
 
 

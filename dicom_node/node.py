@@ -27,14 +27,19 @@ from dicom_node.examination import Examiner, KeyMaker
 from dicom_node.intake import Intake
 from dicom_node.ledger import Ledger, WorkRecord, database_words
 from dicom_node.ledger_records import Purpose
+from dicom_node.operations import Operations
 from dicom_node.orthanc import Orthanc
+from dicom_node.recent_trouble import RecentTrouble
+from dicom_node.refusal_reports import RefusalReports
 from dicom_node.settings import Settings
-from dicom_node.steps import StudySteps
+from dicom_node.slice_pixels import SlicePixels
+from dicom_node.steps import StudySteps, stored_result
 from dicom_node.upload_work import UploadWork, remove_unclaimed
 from dicom_node.uploads import Upload
 from dicom_node.workers import Heartbeat
 from dicom_node.workflow import StudyWorkflows
-from inference.study_result import StudyResult
+from inference.study_result import BundleIdentity, Runtime, StudyResult
+from structured_report.language import Words
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +92,8 @@ class Node:
             self._locks.append(self.folder.intake_lock())
         self.ledger = Ledger(settings.database() or self.folder.ledger_url)
         self.orthanc = Orthanc(settings.orthanc)
+        self.slices = SlicePixels(self.ledger, self.orthanc, self.folder)
+        self.trouble = RecentTrouble()
         self._archive_health = ArchiveHealth()
         self._given_analyser = analyser
         self._load_bundle = load
@@ -127,6 +134,7 @@ class Node:
             If the bundle is not what its manifest says, or is not computed rightly here.
         """
         self.claim()
+        logging.getLogger().addHandler(self.trouble)
         choice, loaded = self._first_bundle()
         if self._with_intake:
             unfinished = self.ledger.unfinished()
@@ -136,10 +144,17 @@ class Node:
             )
             for key in self.ledger.unclaimed():
                 remove_unclaimed(self.ledger, key)
+            self._note_answers()
         bundle = ActiveBundle(loaded)
         self._running = self._wire(bundle, choice)
         self._running.start()
         logger.info("node started", extra={"bundle": bundle.identity.name, "device": bundle.runtime.device})
+
+    def _note_answers(self) -> None:
+        """Enter answers that an earlier version left in their files only."""
+        for key in self.ledger.answers.missing():
+            if self.folder.result_file(key).exists():
+                self.ledger.answers.note(stored_result(self.folder, key))
 
     def _first_bundle(self) -> tuple[BundleChoice | None, LoadedBundle]:
         """The bundle to begin with; no choice where the caller made it for good."""
@@ -179,13 +194,23 @@ class Node:
             catch_up=switch.catch_up if switch is not None else _nothing_to_catch_up,
             folder=self.folder,
             report_settings=settings.report,
+            object_kinds=settings.object_kinds,
         )
         executor_id = settings.worker.executor_id
         durable = Durable(settings.database() or self.folder.workflows_url, executor_id)
         workflows = StudyWorkflows(
             durable=durable,
             steps=steps,
-            delivery=Delivery(self.ledger, self.orthanc, self.folder, settings.calling_aet),
+            refusals=RefusalReports(
+                self.ledger, self.orthanc, self.folder, settings.report, bundle.runtime.software_version
+            ),
+            delivery=Delivery(
+                self.ledger,
+                self.orthanc,
+                self.folder,
+                settings.calling_aet,
+                Words(settings.report.language),
+            ),
             worker=settings.worker,
             destinations=settings.destinations,
             abandoned=self._examine_again,
@@ -197,7 +222,7 @@ class Node:
             if self._with_intake
             else None
         )
-        uploads = UploadWork(self.ledger, keys, workflows)
+        uploads = UploadWork(self.ledger, keys, workflows, self.settings.worker.reading_timeout_s)
         heartbeat = Heartbeat(self.ledger, durable, executor_id, workflows.resume)
         return _Running(bundle, switch, steps, workflows, examiner, intake, uploads, heartbeat)
 
@@ -209,6 +234,7 @@ class Node:
         for lock in self._locks:
             lock.release()
         self.ledger.close()
+        logging.getLogger().removeHandler(self.trouble)
 
     def health(self) -> NodeHealth:
         """How the node is."""
@@ -271,7 +297,7 @@ class Node:
 
     def objects(self, key: str) -> list[Path]:
         """Files of the stored DICOM objects, the structured report first; none where none were asked for."""
-        return [item.path for item in self.ledger.objects(key)]
+        return [item.path for item in self.ledger.objects(key) if not item.for_destination]
 
     def forget_objects(self, key: str) -> None:
         """A caller who asked for an upload's objects is done; the last such caller's are removed.
@@ -291,6 +317,21 @@ class Node:
             If the study is not in the archive.
         """
         return self._parts.examiner.again(self.ledger.known(key))
+
+    @property
+    def operations(self) -> Operations:
+        """What a person may ask of the node beside its own course."""
+        return Operations(self.settings, self.ledger, self._parts.workflows, self.hint)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What computes."""
+        return self._parts.bundle.runtime
+
+    @property
+    def bundle(self) -> BundleIdentity:
+        """The bundle that answers."""
+        return self._parts.bundle.identity
 
     def _examine_again(self, orthanc_id: str) -> None:
         """A study changed under our hands: it is examined now, or by the process that has the intake."""

@@ -1,5 +1,7 @@
 """The one place that speaks to Orthanc (REST, 1.10.1 and later): one keep-alive connection for each thread.
 
+What a viewer reads by DICOMweb goes through `orthanc_dicomweb.py`.
+
 `http.client` on one connection fetched 1,200 slices a second where a new connection each, or the study's
 archive, gave tens; more threads did not help.
 """
@@ -23,6 +25,7 @@ from pydicom.dataset import Dataset
 from dicom_node.errors import ArchiveError, ArchiveMissing, ArchiveRefused, ArchiveUnavailable
 from dicom_node.orthanc_tags import dataset_from_tags
 from dicom_node.settings import OrthancSettings
+from inference.dataset_values import is_uid
 
 _CHUNK = 1 << 20
 _STUDIES_A_PAGE = 500
@@ -35,7 +38,8 @@ class ArchiveStudy:
 
     `last_update` is Orthanc's own timestamp (UTC, one second fine, `20260102T030405`) of the last instance
     stored (1.10.1 leaves it as it is when one is removed); `stable` is what Orthanc remembers since it
-    started, true for what it forgot.
+    started, true for what it forgot. Where the images have something in place of a Study Instance UID that is
+    none, `study_uid` is one made of `orthanc_id`.
     """
 
     orthanc_id: str
@@ -47,10 +51,11 @@ class ArchiveStudy:
 
 @dataclass(frozen=True)
 class ArchiveSeries:
-    """A series: its UID and Orthanc's identifiers of its instances."""
+    """A series: its UID, its modality and Orthanc's identifiers of its instances."""
 
     orthanc_id: str
     series_uid: str
+    modality: str
     instance_ids: tuple[str, ...]
 
 
@@ -101,6 +106,17 @@ class Orthanc:
         answer: dict[str, Any] = self._json("GET", "/system")
         return answer
 
+    def statistics(self) -> dict[str, Any]:
+        """How much Orthanc holds: `CountStudies`, `CountInstances`, `TotalDiskSizeMB` ..."""
+        answer: dict[str, Any] = self._json("GET", "/statistics")
+        return answer
+
+    def find_studies(self, query: Mapping[str, str]) -> list[dict[str, str]]:
+        """The tags of studies that match as in a C-FIND (PS3.4 C.2.2.2): of each study and of its patient."""
+        wanted = {"Level": "Study", "Expand": True, "Query": dict(query)}
+        found = self._json("POST", "/tools/find", body=json.dumps(wanted).encode())
+        return [{**item["PatientMainDicomTags"], **item["MainDicomTags"]} for item in found]
+
     def studies(self) -> list[ArchiveStudy]:
         """Every study of the archive."""
         found: list[ArchiveStudy] = []
@@ -128,6 +144,7 @@ class Orthanc:
         return ArchiveSeries(
             orthanc_id=orthanc_id,
             series_uid=item["MainDicomTags"].get("SeriesInstanceUID", ""),
+            modality=item["MainDicomTags"].get("Modality", ""),
             instance_ids=tuple(item["Instances"]),
         )
 
@@ -266,11 +283,19 @@ class Orthanc:
 def _study(item: Mapping[str, Any]) -> ArchiveStudy:
     return ArchiveStudy(
         orthanc_id=item["ID"],
-        study_uid=item["MainDicomTags"].get("StudyInstanceUID", ""),
+        study_uid=_study_uid(item),
         last_update=item["LastUpdate"],
         stable=item["IsStable"],
         series_ids=tuple(item["Series"]),
     )
+
+
+def _study_uid(item: Mapping[str, Any]) -> str:
+    """The UID, or one of the form of PS3.5 B.2 in place of a text that is none and may be anything."""
+    stated = str(item["MainDicomTags"].get("StudyInstanceUID", ""))
+    if is_uid(stated):
+        return stated
+    return f"2.25.{int.from_bytes(hashlib.sha256(item['ID'].encode()).digest()[:16], 'big')}"
 
 
 def _unavailable(error: Exception) -> ArchiveUnavailable:

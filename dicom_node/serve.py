@@ -104,10 +104,10 @@ def _token_file(settings: Settings) -> Path | None:
 def _welcome(settings: Settings, *, with_orthanc: bool) -> Iterator[str]:
     orthanc, http = settings.orthanc, settings.http
     yield f"send   C-STORE to {orthanc.aet} at {orthanc.dicom_host}:{orthanc.dicom_port}"
-    yield f"look   http://{http.host}:{http.port}/studies   (also /docs, /ready, /metrics)"
+    yield f"look   http://{http.host}:{http.port}/   (pages; also /docs, /ready, /metrics)"
     if with_orthanc:
         password = settings.data_folder / "orthanc" / "password"
         yield f"look   {orthanc.url}   (Orthanc; user {orthanc.username}, password in {password})"
     for destination in settings.destinations:
-        yield f"give   results to {destination.aet} at {destination.host}:{destination.port}"
+        yield f"give   results to {destination}"
     yield "stop   Ctrl-C"

@@ -8,11 +8,21 @@ Order, strongest first: keyword arguments, environment (`DICOM_NODE_HTTP__PORT=8
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +33,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from dicom_node.errors import SiteProblem
+from inference.errors import RefusalCode
 
 if TYPE_CHECKING:
     from models.precision import Precision
@@ -31,6 +42,24 @@ AETitle = Annotated[
     str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
 ]
 """PS3.5 Table 6.2-1: at most 16 characters of the default repertoire, no backslash, no leading space."""
+ObjectKind = Literal["sr", "sc", "kos", "seg", "pm", "pdf"]
+"""Structured report, secondary captures, key object selection, segmentation, parametric maps, PDF."""
+RefusalKind = Literal["sr", "sc"]
+"""What tells of a refused study: a short structured report, a secondary capture."""
+SrClass = Literal["comprehensive_3d", "comprehensive", "enhanced"]
+"""SOP class of structured reports (PS3.4 Annex B)."""
+CharacterSet = Literal[
+    "ISO_IR 192",
+    "ISO_IR 100",
+    "ISO_IR 101",
+    "ISO_IR 109",
+    "ISO_IR 110",
+    "ISO_IR 126",
+    "ISO_IR 144",
+    "ISO_IR 148",
+    "GB18030",
+]
+"""Defined terms of Specific Character Set (PS3.3 C.12.1.1.2): Unicode, and sets of one alphabet each."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -86,17 +115,77 @@ class IntakeSettings(Section):
     settle_s: float = Field(default=60, ge=0, description="age from which an unlisted study counts as stable")
 
 
-class DestinationSettings(Section):
-    """A PACS that gets the results by C-STORE."""
+class _Receiver(Section):
+    """What every destination has."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
     host: str
     port: Port
-    aet: AETitle
-    forward_originals: bool = False
     timeout_s: float = Field(default=30, gt=0)
     retry_first_s: float = Field(default=5, gt=0)
     retry_longest_s: float = Field(default=900, gt=0)
+
+    @property
+    def wants_originals(self) -> bool:
+        """Whether the CT itself is sent too."""
+        return False
+
+    def wants_any(self, kinds: Collection[str]) -> bool:
+        """Whether any DICOM object of these kinds is sent."""
+        return False
+
+
+class DestinationSettings(_Receiver):
+    """A PACS that gets the results by C-STORE."""
+
+    kind: Literal["dicom"] = "dicom"
+    aet: AETitle
+    objects: tuple[ObjectKind, ...] = Field(default=("sr", "sc"), description="those that it gets")
+    sr_class: SrClass = Field(
+        default="comprehensive_3d", description="of the structured reports that it gets"
+    )
+    character_set: CharacterSet = Field(default="ISO_IR 192", description="of the text in what it gets")
+    forward_originals: bool = False
+
+    @property
+    def wants_originals(self) -> bool:
+        """Whether the CT itself is sent too."""
+        return self.forward_originals
+
+    def wants_any(self, kinds: Collection[str]) -> bool:
+        """Whether any DICOM object of these kinds is sent."""
+        return not set(self.objects).isdisjoint(kinds)
+
+    def __str__(self) -> str:
+        return f"{self.aet} at {self.host}:{self.port}"
+
+
+class Hl7DestinationSettings(_Receiver):
+    """A worklist or an interface engine that gets an ORU^R01 over MLLP."""
+
+    kind: Literal["hl7"]
+    sending_application: str = Field(default="DICOM-NODE", max_length=180)
+    sending_facility: str = Field(default="", max_length=180)
+    receiving_application: str = Field(default="", max_length=180)
+    receiving_facility: str = Field(default="", max_length=180)
+    top_findings: int = Field(default=5, ge=0, le=100)
+    link: str = Field(default="", pattern=r"^(https?://[^\s{}]+(\{(study_uid|accession)\}[^\s{}]*)*)?$")
+
+    def __str__(self) -> str:
+        return f"the HL7 receiver at {self.host}:{self.port}"
+
+
+def _kind_of(value: object) -> str:
+    """A destination that does not name its kind is a PACS, as all were before there were others."""
+    kind = value.get("kind", "dicom") if isinstance(value, dict) else getattr(value, "kind", "dicom")
+    return str(kind)
+
+
+Destination = Annotated[
+    Annotated[DestinationSettings, Tag("dicom")] | Annotated[Hl7DestinationSettings, Tag("hl7")],
+    Discriminator(_kind_of),
+]
+"""Any place that gets results."""
 
 
 class WorkerSettings(Section):
@@ -115,6 +204,9 @@ class WorkerSettings(Section):
     concurrency: int = Field(
         default=3, ge=1, description="studies in work at once; the networks read one at a time"
     )
+    reading_timeout_s: float = Field(
+        default=600, gt=0, description="for the headers of all files of a study, and again for their pixels"
+    )
     executor_id: str = Field(default="node-1", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     retry_first_s: float = Field(default=5, gt=0)
     retry_longest_s: float = Field(default=900, gt=0)
@@ -132,13 +224,50 @@ class ReportSettings(Section):
     """How results are written."""
 
     timezone: str = "UTC"
-    language: Literal["en"] = "en"
+    objects: tuple[ObjectKind, ...] = Field(default=("sr", "sc"), description="those that the archive keeps")
+    language: Literal["en", "ru"] = "en"
+    series_number_base: int = Field(
+        default=9000, ge=1, le=2**31 - 100, description="number of the first series; the others follow"
+    )
+    refusals: tuple[RefusalKind, ...] = Field(default=(), description="what is made of a refused study")
+    refusals_except: tuple[RefusalCode, ...] = Field(
+        default=(RefusalCode.NO_CT_SERIES, RefusalCode.NO_LUNGS),
+        description="codes of refusals of which nothing is made",
+    )
+
+    def refusal_kinds(self, code: str) -> tuple[RefusalKind, ...]:
+        """What is made of a study that is refused with this code."""
+        # Rejected images may be of another patient: nothing of ours is to be filed under that name.
+        silent = {*self.refusals_except, RefusalCode.IMAGES_REJECTED}
+        told = code in set(RefusalCode) and RefusalCode(code) not in silent
+        return self.refusals if told else ()
 
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         ZoneInfo(value)
         return value
+
+
+class WebSettings(Section):
+    """The pages for people."""
+
+    language: Literal["en", "ru"] | None = Field(
+        default=None, description="of the pages; without it that of the reports"
+    )
+    show_patient: bool = Field(
+        default=False, description="name, identifier and accession number, read from the archive each time"
+    )
+
+
+class ViewerSettings(Section):
+    """The viewer at `/viewer`, and the DICOMweb that it reads."""
+
+    enabled: bool = True
+    folder: Path = Field(
+        default=Path(__file__).resolve().parent.parent / "var/viewer",
+        description="where `dicom-node viewer install` puts its files",
+    )
 
 
 class Settings(BaseSettings):
@@ -162,7 +291,9 @@ class Settings(BaseSettings):
     intake: IntakeSettings = IntakeSettings()
     worker: WorkerSettings = WorkerSettings()
     report: ReportSettings = ReportSettings()
-    destinations: tuple[DestinationSettings, ...] = ()
+    web: WebSettings = WebSettings()
+    viewer: ViewerSettings = ViewerSettings()
+    destinations: tuple[Destination, ...] = ()
 
     @field_validator("database_url")
     @classmethod
@@ -202,6 +333,12 @@ class Settings(BaseSettings):
         named = settings_cls.model_config.get("toml_file") or os.environ.get("DICOM_NODE_SETTINGS") or None
         file = TomlConfigSettingsSource(settings_cls, named)
         return init_settings, env_settings, file
+
+    @property
+    def object_kinds(self) -> frozenset[ObjectKind]:
+        """The objects that are made of every result: the report, and what anybody is to get."""
+        archives = [item for item in self.destinations if isinstance(item, DestinationSettings)]
+        return frozenset(("sr", *self.report.objects)).union(*(item.objects for item in archives))
 
     def database(self) -> str | None:
         """PostgreSQL's URL with its password in it, for a driver only; None for SQLite in the data folder."""

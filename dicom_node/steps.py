@@ -11,33 +11,25 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from dicom_node.active_bundle import ActiveBundle, BundleReplaced
 from dicom_node.data_folder import DataFolder, write_once
 from dicom_node.errors import ArchiveDamaged, ArchiveMissing, NodeError
-from dicom_node.ledger import Ledger, ObjectRecord, WorkRecord
+from dicom_node.kept_objects import kept_object, report_context
+from dicom_node.ledger import Ledger, WorkRecord
 from dicom_node.orthanc import Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
+from dicom_node.report_material import report_material
 from dicom_node.settings import ReportSettings
-from inference.decoding import decode_frame
-from inference.dicom_files import each_header, files_below, read_header, source_headers
-from inference.errors import Refusal
+from inference.dicom_files import each_header, files_below
+from inference.errors import Refusal, RefusalCode, SeriesRefusal, VolumeRefusal
 from inference.preamble import without_preamble
-from inference.study_result import SliceReference, StudyResult
-from structured_report import (
-    KeySliceImages,
-    PredecessorDocument,
-    ReportContext,
-    ReportObject,
-    build_objects,
-)
+from inference.study_result import SeriesDecision, StudyResult
+from structured_report import ObjectKind, PredecessorDocument, SourceEncodingError, build_objects
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +46,21 @@ ABANDONED = frozenset({ImagesChanged.code, BundleReplaced.code})
 """Codes of work that ended although its study still wants an answer: it is examined again."""
 
 
-class UnreadableKeySlice(NodeError):  # noqa: N818 - as the rest of its tree
-    """A slice that was analysed cannot be decoded once more."""
+def images_rejected(count: int, decisions: tuple[SeriesDecision, ...] = ()) -> SeriesRefusal:
+    """The refusal of a study whose images are not to be read."""
+    return SeriesRefusal(
+        RefusalCode.IMAGES_REJECTED,
+        f"{count} image(s) of the study were rejected for patient safety or as wrongly assigned.",
+        decisions,
+    )
 
 
 @dataclass(frozen=True)
 class StudySteps:
     """The steps, and what they work with.
 
-    `catch_up` is given the digest of a bundle, and waits where that one is about to be loaded here.
+    `object_kinds` are the objects that are made of every result. `catch_up` is given the digest of a bundle,
+    and waits where that one is about to be loaded here.
     """
 
     ledger: Ledger
@@ -71,6 +69,21 @@ class StudySteps:
     catch_up: Callable[[str], None]
     folder: DataFolder
     report_settings: ReportSettings
+    object_kinds: frozenset[ObjectKind]
+
+    def require_accepted(self, key: str) -> None:
+        """Refuse to go on with images that were rejected meanwhile.
+
+        Raises
+        ------
+        SeriesRefusal
+            `images_rejected`.
+        """
+        plan = self.ledger.plan(key)
+        rejected = self.ledger.feedback.not_to_read(plan.study_uid)
+        count = sum(instance.sop_instance_uid in rejected for instance in plan.instances)
+        if count:
+            raise images_rejected(count)
 
     def fetch(self, key: str) -> None:
         """Bring the files of the chosen series onto this machine, each checked against its checksum.
@@ -81,8 +94,12 @@ class StudySteps:
             If an instance is gone, or is not what it was when the series was chosen.
         ArchiveDamaged
             If the archive's file is not what the archive recorded when it was received.
+        Refusal
+            If the study was refused already, and only what tells of it is still to be made.
         """
         record = self.ledger.known(key)
+        if record.code is not None:
+            raise Refusal(RefusalCode(record.code), record.sentence or "")
         if "queue" not in record.seconds:
             self.ledger.record_seconds(key, {"queue": time.time() - record.created_at.timestamp()})
         if record.source == "upload" or self._fetched_enough(record):
@@ -125,6 +142,7 @@ class StudySteps:
         """
         file = self.folder.result_file(key)
         if file.exists():
+            self.ledger.answers.note(self.result(key))
             return
         record, plan = self.ledger.known(key), self.ledger.plan(key)
         if plan.bundle:
@@ -136,6 +154,7 @@ class StudySteps:
             self.ledger.record_seconds(key, {"analyse": time.monotonic() - started})
             raise
         write_once(file, json.dumps(result.to_json(), ensure_ascii=False).encode())
+        self.ledger.answers.note(result)
         self.ledger.record_seconds(key, result.seconds)
         logger.info("analysed", extra={"seconds": round(sum(result.seconds.values()), 3)})
 
@@ -145,11 +164,22 @@ class StudySteps:
             if record.upload_name:
                 result = loaded.analyser.analyse_nifti(paths[0], name=record.upload_name)
             else:
-                result = loaded.analyser.analyse(paths, plan.choice, key=record.key)
+                result = loaded.analyser.analyse(
+                    paths,
+                    plan.choice,
+                    key=record.key,
+                    keep_saliency=partial(write_once, self.folder.saliency_file(record.key)),
+                )
         return replace(result, key=record.key, warnings=(*result.warnings, *loaded.warnings))
 
     def report(self, key: str) -> None:
-        """Make the DICOM objects and enter them in the ledger; a NIfTI volume has none."""
+        """Make the DICOM objects and enter them in the ledger; a NIfTI volume has none.
+
+        Raises
+        ------
+        VolumeRefusal
+            `unreadable_text` if text of the images, the patient's name perhaps, would be lost in them.
+        """
         record, plan = self.ledger.known(key), self.ledger.plan(key)
         if record.upload_name or self.ledger.objects(key):
             return
@@ -158,31 +188,30 @@ class StudySteps:
         paths = dict(
             zip((item.sop_instance_uid for item in plan.instances), self._paths(record, plan), strict=True)
         )
-        context = ReportContext(
-            installation_uid=self.folder.installation_uid(),
-            timezone=self.report_settings.timezone,
-            predecessor=self._predecessor(record),
+        context = report_context(self.folder, self.report_settings, self._predecessor(record))
+        kinds = self.object_kinds
+        material = report_material(
+            result, paths, self.folder.saliency_file(key), with_attention=bool({"seg", "pm"} & kinds)
         )
-        objects = build_objects(
-            result, _headers(result, paths), _key_slices(result.key_slices, paths), context
-        )
-        records = [self._keep(key, number, item) for number, item in enumerate(objects)]
+        try:
+            objects = build_objects(
+                result,
+                material.headers,
+                material.slices,
+                context,
+                attention=material.attention,
+                overview=material.overview,
+                kinds=kinds,
+            )
+        except SourceEncodingError as error:  # the same at every attempt
+            raise VolumeRefusal(
+                RefusalCode.UNREADABLE_TEXT,
+                "Text of the headers cannot be decoded in the character set that they name: no report.",
+            ) from error
+        records = [kept_object(self.folder, key, number, item) for number, item in enumerate(objects)]
         self.ledger.add_objects(key, records)
         self.ledger.record_seconds(key, {"report": time.monotonic() - started})
         logger.info("report made", extra={"objects": len(records)})
-
-    def _keep(self, key: str, number: int, item: ReportObject) -> ObjectRecord:
-        path = self.folder.results(key) / ("sr.dcm" if item.kind == "sr" else f"key-{number}.dcm")
-        write_once(path, item.to_bytes())
-        return ObjectRecord(
-            sop_instance_uid=item.sop_instance_uid,
-            sop_class_uid=str(item.dataset.SOPClassUID),
-            series_uid=item.series_uid,
-            study_uid=str(item.dataset.StudyInstanceUID),
-            kind=item.kind,
-            number=number,
-            path=path,
-        )
 
     def store(self, key: str) -> None:
         """Put the objects, an upload's originals before them, into the archive."""
@@ -191,7 +220,8 @@ class StudySteps:
         if record.upload_folder is not None:
             self.store_originals(key, record.upload_folder)
         for item in self.ledger.objects(key):
-            self.orthanc.store(item.path.read_bytes())
+            if item.kind in self.report_settings.objects:
+                self.orthanc.store(item.path.read_bytes())
         self.ledger.record_seconds(key, {"store": time.monotonic() - started})
         logger.info("stored in the archive")
 
@@ -211,10 +241,7 @@ class StudySteps:
 
     def result(self, key: str) -> StudyResult:
         """The stored answer. KeyError where there is none."""
-        file = self.folder.result_file(key)
-        if not file.exists():
-            raise KeyError(key)
-        return StudyResult.from_json(json.loads(file.read_bytes()))
+        return stored_result(self.folder, key)
 
     def _paths(self, record: WorkRecord, plan: WorkPlan) -> list[Path]:
         """Where the file of each planned instance is, or is to be."""
@@ -224,38 +251,34 @@ class StudySteps:
         return [folder / f"{number:05}.dcm" for number in range(len(plan.instances))]
 
     def _predecessor(self, record: WorkRecord) -> PredecessorDocument | None:
-        """The last report about the same study that this one succeeds."""
+        """The last report about the same study that this one succeeds.
+
+        A notice that the study was not evaluated is succeeded where no answer came before it; else that
+        answer is, which the notice did not replace.
+        """
+        refusal = None
         key = record.predecessor
         while key is not None:
-            for item in self.ledger.objects(key):
-                if item.kind == "sr":
-                    return PredecessorDocument(
-                        study_uid=item.study_uid,
-                        series_uid=item.series_uid,
-                        sop_instance_uid=item.sop_instance_uid,
-                        sop_class_uid=item.sop_class_uid,
-                    )
             earlier = self.ledger.work(key)
+            for item in self.ledger.objects(key):
+                if item.kind != "sr":
+                    continue
+                document = PredecessorDocument(
+                    study_uid=item.study_uid,
+                    series_uid=item.series_uid,
+                    sop_instance_uid=item.sop_instance_uid,
+                    sop_class_uid=item.sop_class_uid,
+                )
+                if earlier is None or earlier.state != "refused":
+                    return document
+                refusal = refusal or document
             key = earlier.predecessor if earlier is not None else None
-        return None
+        return refusal
 
 
-def _headers(result: StudyResult, paths: dict[str, Path]) -> list[Dataset]:
-    """Headers of the analysed instances in slice order."""
-    return source_headers([paths[uid] for uid in result.image_sop_instance_uids])
-
-
-def _key_slices(references: Sequence[SliceReference], paths: dict[str, Path]) -> KeySliceImages:
-    """The pixels of the key slices, which alone are decoded once more."""
-    voxels: dict[int, NDArray[np.int16]] = {}
-    spacing = (1.0, 1.0)
-    for reference in references:
-        path = paths[reference.sop_instance_uid]
-        index = (reference.frame_number or 1) - 1
-        decoded = decode_frame(path, index)
-        header = read_header(path)
-        if decoded.hu is None or header is None:
-            raise UnreadableKeySlice(f"slice {reference.index} could not be read again: {decoded.problem}")
-        voxels[reference.index] = np.rint(decoded.hu).astype(np.int16)
-        spacing = header.planes[index].pixel_spacing_mm
-    return KeySliceImages(voxels, spacing)
+def stored_result(folder: DataFolder, key: str) -> StudyResult:
+    """The answer in the data folder. KeyError where there is none."""
+    file = folder.result_file(key)
+    if not file.exists():
+        raise KeyError(key)
+    return StudyResult.from_json(json.loads(file.read_bytes()))

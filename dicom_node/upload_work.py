@@ -17,11 +17,10 @@ from dicom_node.ledger import Ledger, NewWork, WorkRecord
 from dicom_node.ledger_records import PURPOSES, Purpose
 from dicom_node.log import work_on
 from dicom_node.plan import PlannedInstance, WorkPlan
+from dicom_node.upload_study import uploaded_study
 from dicom_node.uploads import Upload
-from inference.dicom_files import one_study, read_headers
 from inference.errors import Refusal, SeriesRefusal
 from inference.preamble import PREAMBLE_BYTES, PREFIX, without_preamble
-from inference.series import choose_series
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +32,7 @@ class UploadWork:
     ledger: Ledger
     keys: KeyMaker
     queue: WorkQueue
+    reading_timeout_s: float
     _callers: Counter[str] = field(default_factory=Counter)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,15 +50,15 @@ class UploadWork:
             if upload.kind == "nifti":
                 plan = _nifti_plan(upload)
             else:
-                found = read_headers(upload.files)
-                headers = one_study(found.headers, upload.study_uid)
-                study_uid = headers[0].study_uid
-                choice = choose_series(headers)
+                study = uploaded_study(upload, self.reading_timeout_s)
+                study_uid = study.uid
+                choice = study.choose()
+                paths = study.files.paths
                 plan = WorkPlan(
                     study_uid=choice.study_uid,
                     series_uid=choice.series_uid,
                     instances=tuple(
-                        PlannedInstance(uid, str(found.paths[uid].resolve()), _md5(found.paths[uid]))
+                        PlannedInstance(uid, str(paths[uid].resolve()), _md5(paths[uid]))
                         for uid in choice.sop_instance_uids
                     ),
                     decisions=choice.decisions,
@@ -124,6 +124,7 @@ class UploadWork:
 
     def _again(self, record: WorkRecord, upload: Upload, plan: WorkPlan, purpose: Purpose) -> None:
         """The same images have come before."""
+        self.ledger.redecide(record.key, plan)
         more = PURPOSES.index(purpose) > PURPOSES.index(record.purpose)
         if record.state == "refused" or not (more or record.state == "failing"):
             shutil.rmtree(upload.folder, ignore_errors=True)

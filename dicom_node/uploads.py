@@ -4,7 +4,8 @@
     receive_nifti    .nii or .nii.gz, by content    POST /predict_nifti, `dicom-node predict volume.nii.gz`
     receive_paths    any of them, or plain files    `dicom-node predict`
 
-An upload's files live in its folder only; whoever made the folder removes it.
+An upload's files live in its folder only; whoever made the folder removes it. Where the disk has no room for
+them each of these raises `UploadRefusal` with `no_space`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO, Literal
 
+from dicom_node.disk_space import refused_without_space
 from dicom_node.file_kinds import GZIP_MAGIC, archive_kind, looks_like_zip, why_no_zip
 from dicom_node.settings import HttpSettings
 from dicom_node.sizes import size_in_words
-from dicom_node.zip_extraction import ZipLimits, extract_zip
+from dicom_node.zip_extraction import ZipLimits, extract_zip, extract_zips
 from inference.dicom_files import files_below
 from inference.errors import RefusalCode, UploadRefusal
 
@@ -45,6 +47,7 @@ class Upload:
     study_uid: str | None = None
 
 
+@refused_without_space()
 def receive_zip(archive: Path, http: HttpSettings, folder: Path) -> Upload:
     """Unpack a ZIP of DICOM files into `folder`.
 
@@ -53,19 +56,14 @@ def receive_zip(archive: Path, http: HttpSettings, folder: Path) -> Upload:
     UploadRefusal
         As `extract_zip`; `not_a_zip` for empty files and other kinds of archive, `not_dicom` without files.
     """
-    if is_nifti(archive):
-        raise UploadRefusal(
-            RefusalCode.NOT_A_ZIP, "The file is a NIfTI volume and not a ZIP archive: send it as a volume."
-        )
-    foreign = why_no_zip(archive)
-    if foreign is not None:
-        raise UploadRefusal(RefusalCode.NOT_A_ZIP, foreign)
+    _refuse_other_kinds(archive)
     files = extract_zip(archive, folder, zip_limits(http))
     if not files:
         raise UploadRefusal(RefusalCode.NOT_DICOM, "The archive holds no files.")
     return Upload(folder=folder, kind="dicom", files=files, name="")
 
 
+@refused_without_space()
 def receive_nifti(file: Path, filename: str, http: HttpSettings, folder: Path) -> Upload:
     """Bring a NIfTI volume, compressed or not, into `folder` as one uncompressed file.
 
@@ -100,30 +98,39 @@ def receive_nifti(file: Path, filename: str, http: HttpSettings, folder: Path) -
     return Upload(folder=folder, kind="nifti", files=(target,), name=volume_name(filename))
 
 
+@refused_without_space()
 def receive_paths(paths: Sequence[Path], http: HttpSettings, folder: Path) -> Upload:
-    """What a person names on the command line: one folder, one ZIP, one NIfTI volume, or DICOM files.
+    """What a person names on the command line: folders, ZIPs and DICOM files, or one NIfTI volume.
 
-    Files of this machine are read where they lie; only archives are unpacked into `folder`. The content says
-    what a file is; where it is nothing that can be read, its name says what was meant.
+    Files of this machine are read where they lie; only the ZIPs that are named are unpacked into `folder`,
+    all of them under the caps of one upload. The content says what a file is; where it is nothing that can be
+    read, its name says what was meant. An archive in a folder is not opened.
 
     Raises
     ------
     FileNotFoundError
         If a path does not exist.
     UploadRefusal
-        As `receive_zip` and `receive_nifti`; `not_dicom` for an empty folder.
+        As `receive_zip` and `receive_nifti`; `not_dicom` for an empty folder, and for a NIfTI volume beside
+        other files.
     """
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"no such file or folder: {path}")
-    if len(paths) == 1 and paths[0].is_file():
-        only = paths[0]
-        name = only.name.lower()
-        if is_nifti(only) or name.endswith((".nii", ".nii.gz")):
-            return receive_nifti(only, only.name, http, folder)
-        if looks_like_zip(only) or archive_kind(only) is not None or name.endswith(".zip"):
-            return receive_zip(only, http, folder)
-    files = tuple(file for path in paths for file in files_below(path))
+    volumes = [path for path in paths if path.is_file() and _is_meant_as_nifti(path)]
+    if volumes and len(paths) == 1:
+        return receive_nifti(volumes[0], volumes[0].name, http, folder)
+    if volumes:
+        raise UploadRefusal(
+            RefusalCode.NOT_DICOM, "A NIfTI volume is read alone: name no other file beside it."
+        )
+    archives = [path for path in paths if path.is_file() and _is_meant_as_zip(path)]
+    if len(paths) == len(archives) == 1:
+        return receive_zip(archives[0], http, folder)
+    for archive in archives:
+        _refuse_other_kinds(archive)
+    loose = (file for path in paths if path not in archives for file in files_below(path))
+    files = (*loose, *extract_zips(archives, folder, zip_limits(http)))
     if not files:
         raise UploadRefusal(RefusalCode.NOT_DICOM, "There are no files here.")
     return Upload(folder=folder, kind="dicom", files=files, name="")
@@ -162,6 +169,25 @@ def volume_name(filename: str) -> str:
 def remove_upload(folder: Path) -> None:
     """Remove an upload's folder with all it holds; a folder already gone is no error."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_other_kinds(archive: Path) -> None:
+    """Refuse as no ZIP what is known to be something else."""
+    if is_nifti(archive):
+        raise UploadRefusal(
+            RefusalCode.NOT_A_ZIP, "The file is a NIfTI volume and not a ZIP archive: send it as a volume."
+        )
+    foreign = why_no_zip(archive)
+    if foreign is not None:
+        raise UploadRefusal(RefusalCode.NOT_A_ZIP, foreign)
+
+
+def _is_meant_as_nifti(file: Path) -> bool:
+    return is_nifti(file) or file.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _is_meant_as_zip(file: Path) -> bool:
+    return looks_like_zip(file) or archive_kind(file) is not None or file.name.lower().endswith(".zip")
 
 
 def _nifti_chunks(source: BinaryIO) -> Iterator[bytes]:

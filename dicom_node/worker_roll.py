@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
@@ -20,6 +21,14 @@ class WorkerRoll:
         """The worker of this name lives."""
         with self._session.begin() as session:
             session.merge(WorkerRow(executor_id=executor_id, alive_at=time.time()))
+
+    def all(self) -> list[tuple[str, datetime]]:
+        """(name, when it last said that it lives) of every worker, by name."""
+        query = select(WorkerRow).order_by(WorkerRow.executor_id)
+        with self._session() as session:
+            return [
+                (row.executor_id, datetime.fromtimestamp(row.alive_at, UTC)) for row in session.scalars(query)
+            ]
 
     def silent(self, for_s: float) -> list[str]:
         """Names of workers that have not said for so long that they live."""

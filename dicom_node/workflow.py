@@ -18,9 +18,10 @@ from dicom_node.errors import describe_fault
 from dicom_node.ledger import DeliveryRecord, Ledger, WorkRecord
 from dicom_node.ledger_records import NOT_EXAMINED, Purpose, State
 from dicom_node.log import work_on
-from dicom_node.settings import DestinationSettings, WorkerSettings
+from dicom_node.refusal_reports import RefusalReports
+from dicom_node.settings import Destination, WorkerSettings
 from dicom_node.steps import ABANDONED, ImagesChanged, StudySteps
-from inference.errors import Refusal
+from inference.errors import Refusal, RefusalCode
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,10 @@ class StudyWorkflows:
 
     durable: Durable
     steps: StudySteps
+    refusals: RefusalReports
     delivery: Delivery
     worker: WorkerSettings
-    destinations: tuple[DestinationSettings, ...]
+    destinations: tuple[Destination, ...]
     abandoned: Callable[[str], None]
 
     @property
@@ -104,9 +106,10 @@ class StudyWorkflows:
     def _done(self, key: str, outcome: Outcome) -> bool:
         """Whether the run goes on after a step; if not, it is ended or entered again."""
         if "refused" in outcome:
-            ended = self.durable.step("end", self._end_refused, key, outcome["refused"])
-            self._enqueue_deliveries(key, ended["destinations"])
-            return False
+            outcome = self.durable.step("end", self._end_refused, key, outcome["refused"])
+            if "fault" not in outcome:
+                self._enqueue_deliveries(key, outcome["destinations"])
+                return False
         if "fault" in outcome:
             retry = self.durable.step("retry", self._plan_retry, key, outcome["fault"])
             if "turn" in retry:
@@ -121,6 +124,7 @@ class StudyWorkflows:
         with work_on(key):
             try:
                 self._ledger.enter(key, state)
+                self.steps.require_accepted(key)
                 function(key)
             except Refusal as refusal:
                 return {"refused": [refusal.code.value, refusal.sentence, refusal.remedy]}
@@ -146,8 +150,14 @@ class StudyWorkflows:
         return {"ended": True, "destinations": names}
 
     def _end_refused(self, key: str, refusal: list[str]) -> Outcome:
-        self.steps.clean(key)
         code, sentence, remedy = refusal
+        with work_on(key):
+            try:
+                self.refusals.tell(key, code, sentence, remedy)
+            except Exception as error:  # as in _attempt
+                logger.warning("failed while telling of a refusal", exc_info=True)
+                return {"fault": describe_fault(error)}
+        self.steps.clean(key)
         self._ledger.refused(key, code, sentence, remedy)
         with work_on(key):
             logger.info("refused", extra={"code": code})
@@ -174,9 +184,14 @@ class StudyWorkflows:
 
     def _destinations_of(self, key: str, *, refused: bool) -> list[str]:
         """Enter the deliveries that a key makes, and return their destinations."""
-        wanted = [item.name for item in self.destinations if item.forward_originals or not refused]
-        if not refused and not self._ledger.objects(key):
-            wanted = [item.name for item in self.destinations if item.forward_originals]
+        if self._ledger.known(key).code == RefusalCode.IMAGES_REJECTED:
+            return []
+        made = {item.kind for item in self._ledger.objects(key)}
+        wanted = [
+            item.name
+            for item in self.destinations
+            if item.wants_originals or (made and (not refused or item.wants_any(made)))
+        ]
         for name in wanted:
             self._ledger.deliveries.add(key, name)
         return wanted
@@ -200,7 +215,12 @@ class StudyWorkflows:
             return {}
         with work_on(key):
             try:
+                self.steps.require_accepted(key)
                 self.delivery.send(key, destination)
+            except Refusal as refusal:
+                self._ledger.deliveries.stopped(key, name, refusal.sentence)
+                logger.info("not delivered", extra={"destination": name, "code": refusal.code.value})
+                return {}
             except Exception as error:  # noqa: BLE001 - as in _attempt
                 fault = describe_fault(error)
                 logger.warning("not delivered", extra={"destination": name, "fault": fault})
@@ -210,6 +230,35 @@ class StudyWorkflows:
         pause = pause_s(attempts, destination.retry_first_s, destination.retry_longest_s)
         self._ledger.deliveries.failing(key, name, fault, pause)
         return {"turn": attempts, "pause_s": pause}
+
+    def send_again(self, key: str, name: str) -> None:
+        """Send what a key made to a destination: once more, or now where it waits for its next try.
+
+        What is being sent, or stands in the queue, stays as it is.
+
+        Raises
+        ------
+        KeyError
+            If there is no such destination in the settings.
+        """
+        if name not in {item.name for item in self.destinations}:
+            raise KeyError(name)
+        deliveries = self._ledger.deliveries
+        deliveries.add(key, name)
+        delivery = deliveries.get(key, name)
+        run = _delivery_id(key, name, delivery.attempts)
+        active = self.durable.is_active(run)
+        if active:
+            self.durable.hasten(run)
+        elif active is False:
+            self._resume_delivery(key, delivery)
+        else:
+            deliveries.again(key, name)
+            self.durable.enqueue(_queue_of(name), "delivery", run, key, name)
+
+    def hasten_study(self, key: str) -> None:
+        """Try now what waits for its next try."""
+        self.durable.hasten(_run_id(key, self._ledger.known(key).turn))
 
     def resume(self) -> None:
         """Enter what the ledger knows as unfinished and the store of workflows does not have under way.

@@ -170,10 +170,9 @@ def _refuse_misplaced(members: list[ZipMember], directory: _Directory) -> None:
 
 
 def _at(archive: FileIO, place: int, size: int) -> bytes:
-    try:
-        archive.seek(place)
-    except (OSError, OverflowError) as error:  # a claim that no file can hold
-        raise _damaged() from error
+    if place > archive.seek(0, io.SEEK_END):  # a claim that this file does not hold
+        raise _damaged()
+    archive.seek(place)
     return archive.read(size)
 
 

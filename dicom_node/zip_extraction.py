@@ -1,7 +1,8 @@
 """A ZIP from a stranger onto disk: numbered files, counted bytes, nothing of the archive's own paths.
 
 What an archive says of itself (sizes, counts, names) is never trusted. Names are read only to refuse what no
-honest tool packs; sizes are those that really came out. A ZIP inside the ZIP is opened, deeper ones are not.
+honest tool packs; sizes are those that really came out. A ZIP inside the ZIP is opened, deeper ones are not;
+archives of other kinds and parts of split ones stay among the files as they are.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_node.file_kinds import ZIP_MAGIC
+from dicom_node.file_kinds import ZIP_MAGIC, is_package
 from dicom_node.sizes import size_in_words
 from dicom_node.zip_directory import read_directory
 from dicom_node.zip_member import ZipMember
@@ -22,8 +24,6 @@ from inference.errors import RefusalCode, UploadRefusal
 _DIRECTORY_BYTES_PER_MEMBER = 1024
 _RATIO_FREE_BYTES = 64 << 20
 _THREADS = 2
-_PACKAGES = ("META-INF/", "mimetype", "[Content_Types].xml", "_rels/", "docProps/", "AndroidManifest.xml")
-"""First members of ZIPs that are programs or documents (JAR, APK, Office), as they lie on a patient's CD."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,20 @@ def extract_zip(archive: Path, folder: Path, limits: ZipLimits) -> tuple[Path, .
         encryption, bombs and deeper nesting, `too_large` for more members or bytes than allowed,
         `unpacking_too_slow` for more time.
     """
+    return extract_zips([archive], folder, limits)
+
+
+def extract_zips(archives: Sequence[Path], folder: Path, limits: ZipLimits) -> tuple[Path, ...]:
+    """As `extract_zip`, of several archives one after the other; they share every cap.
+
+    Raises
+    ------
+    UploadRefusal
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    extraction = _Extraction(folder, limits, archive.stat().st_size)
-    extraction.read(archive, nested=False)
+    extraction = _Extraction(folder, limits, sum(archive.stat().st_size for archive in archives))
+    for archive in archives:
+        extraction.read(archive, nested=False)
     return tuple(extraction.files)
 
 
@@ -95,7 +106,7 @@ class _Extraction:
         return [self._folder / f"{number:06d}" for number in range(first, first + count)]
 
     def _write(self, archive: Path, member: ZipMember, target: Path) -> None:
-        with archive.open("rb", buffering=0) as opened, target.open("xb", buffering=0) as sink:
+        with archive.open("rb", buffering=0) as opened, target.open("xb") as sink:
             self._count(0, 0)
             size = 0
             for chunk in member.chunks(opened):
@@ -105,9 +116,9 @@ class _Extraction:
 
     def _take(self, member: ZipMember, target: Path, *, nested: bool) -> None:
         """Keep a file, open it if it is a ZIP, or drop it if it is no image."""
-        if member.is_file_set_directory or _is_package(target):
+        if member.is_file_set_directory or is_package(target):
             target.unlink()
-        elif _head(target, len(ZIP_MAGIC)) == ZIP_MAGIC:
+        elif _begins_as_zip(target) and not member.is_part:
             if nested:
                 raise UploadRefusal(
                     RefusalCode.UNSAFE_ARCHIVE, "The archive is nested more than one level deep."
@@ -143,12 +154,6 @@ class _Extraction:
             )
 
 
-def _is_package(file: Path) -> bool:
-    """Whether a file is a ZIP by form and no archive of images; its first member (APPNOTE 4.3.7) says so."""
-    head = _head(file, 64)
-    return head.startswith(ZIP_MAGIC) and head[30:].startswith(tuple(map(str.encode, _PACKAGES)))
-
-
-def _head(file: Path, size: int) -> bytes:
+def _begins_as_zip(file: Path) -> bool:
     with file.open("rb") as stream:
-        return stream.read(size)
+        return stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC

@@ -56,6 +56,11 @@ class ZipMember:
         """PS3.10 section 8.6: a File-set's directory is named DICOMDIR; it lists images without being one."""
         return PureWindowsPath(self.name).name.upper() == "DICOMDIR"
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is named as the first part of an archive that was cut into pieces (7-Zip, HJSplit)."""
+        return self.name.endswith(".001")
+
     def refuse_unsafe(self) -> None:
         """Refuse what no honest packer of images makes, and what cannot be read.
 

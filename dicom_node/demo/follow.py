@@ -144,7 +144,7 @@ class Follower:
             if not self._pacs_has(uid):
                 continue
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / ("sr.dcm" if number == 0 else f"key-{number}.dcm")
+            path = folder / ("sr.dcm" if number == 0 else f"sc-{number}.dcm")
             path.write_bytes(self._pacs.instance_file(self._pacs.instance_id(uid)))
             files.append(path)
         return files, self._instances(study_uid) - len(files)

@@ -194,7 +194,14 @@ class Hospital:
 def choose_places(settings: Settings) -> Places:
     """The ports that the settings name; free ones for the others."""
     http, orthanc = settings.http, settings.orthanc
-    pacs = next((item for item in settings.destinations if item.name == PACS), None)
+    pacs = next(
+        (
+            item
+            for item in settings.destinations
+            if isinstance(item, DestinationSettings) and item.name == PACS
+        ),
+        None,
+    )
     free = free_ports(5)
     return Places(
         node_http=http.port if "port" in http.model_fields_set else free[0],

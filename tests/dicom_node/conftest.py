@@ -18,13 +18,22 @@ import pytest
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.events import Event
+from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.errors import OrthancFailed
 from dicom_node.local_orthanc import LocalOrthanc, find_orthanc
 from dicom_node.node import Node
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import DestinationSettings, IntakeSettings, Settings, WorkerSettings
+from dicom_node.settings import (
+    DestinationSettings,
+    IntakeSettings,
+    Settings,
+    ViewerSettings,
+    WorkerSettings,
+)
+from dicom_node.viewer.install import installed_package
+from dicom_node.viewer.package import OHIF
 from tests.conftest import PROJECT
 from tests.dicom_node.stand_in import StandInAnalyser
 
@@ -42,6 +51,18 @@ def orthanc_program() -> str:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def viewer_folder() -> Path:
+    """Where the viewer is installed; absent, tests are skipped, in CI they fail."""
+    folder = ViewerSettings().folder
+    if installed_package(folder) != OHIF.integrity:
+        message = f"no {OHIF.specifier} in {folder}: dicom-node viewer install"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
 
 
 @pytest.fixture
@@ -150,6 +171,7 @@ class Pacs:
 
     def start(self) -> None:
         entity = AE(self.aet)
+        entity.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             entity.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
         entity.require_called_aet = True

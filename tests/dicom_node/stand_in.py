@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +22,10 @@ from inference.study_result import (
 
 
 class StandInAnalyser:
-    """Records its calls; `gate` holds an analysis until it is set, `faults` are raised one for each call."""
+    """Records its calls; `gate` holds an analysis until it is set, `faults` are raised one for each call.
+
+    `saliency`, if there is any, is what it lets the node keep beside the result.
+    """
 
     def __init__(self, *, digest: str = "ab" * 32) -> None:
         self.identity = BundleIdentity("stand-in", "1.0.0", digest, True, "Apache-2.0", "Tests.")
@@ -31,6 +34,7 @@ class StandInAnalyser:
         self.gate = threading.Event()
         self.gate.set()
         self.faults: list[Exception] = []
+        self.saliency = b""
 
     def analyse(
         self,
@@ -39,11 +43,14 @@ class StandInAnalyser:
         *,
         key: str = "",
         progress: Progress | None = None,
+        keep_saliency: Callable[[bytes], None] | None = None,
     ) -> StudyResult:
         self.calls.append(key)
         self.gate.wait()
         if self.faults:
             raise self.faults.pop(0)
+        if keep_saliency is not None and self.saliency:
+            keep_saliency(self.saliency)
         found = [dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in paths]
         assert tuple(found) == choice.sop_instance_uids
         return self._result(key, choice)

@@ -124,6 +124,26 @@ def test_same_upload_again_is_answered_from_the_stored_result(
     assert uploads_left(node) == []
 
 
+def test_stored_result_is_given_with_what_came_with_the_images_now(
+    url: str, analyser: StandInAnalyser, tmp_path: Path
+) -> None:
+    chest, scout = write_chest(tmp_path, "a"), write_scout(tmp_path, "a")
+    rar = tmp_path / "more.rar"
+    rar.write_bytes(b"Rar!\x1a\x07\x01\x00" + bytes(40))
+
+    def details(files: list[Path]) -> dict[str, Any]:
+        answer = post(url, zipped(files), params={"details": "true"}).json()
+        found: dict[str, Any] = answer["details"]
+        return found
+
+    assert [item["reason"] for item in details(chest)["series"]] == ["chosen"]
+    found = details([*chest, *scout, rar])
+    assert [item["reason"] for item in found["series"]] == ["chosen", "localizer"]
+    assert any("a RAR archive" in warning for warning in found["warnings"])
+    assert [item["reason"] for item in details(chest)["series"]] == ["chosen"]
+    assert len(analyser.calls) == 1
+
+
 def test_details_are_there_when_asked_for(url: str, tmp_path: Path) -> None:
     files = [*write_chest(tmp_path, "a"), *write_scout(tmp_path, "a")]
     answer = post(url, zipped(files), params={"details": "true"}).json()
@@ -284,6 +304,23 @@ def test_refusals_are_422_with_their_code(node: Node, url: str, tmp_path: Path) 
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("../../evil", "x")
     assert_failure(post(url, buffer.getvalue()), 422, "unsafe_archive")
+    assert uploads_left(node) == []
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom.charset")
+def test_objects_of_headers_whose_text_would_be_lost_are_refused(
+    node: Node, url: str, tmp_path: Path
+) -> None:
+    """The answer alone needs no text of them, and is given."""
+    files = write_chest(tmp_path, "letters")
+    for file in files:
+        content = file.read_bytes()
+        assert b"Geheim" in content
+        file.write_bytes(content.replace(b"ISO_IR 100", b"ISO_IR 192").replace(b"Geheim", b"Geh\xff\xfem"))
+    data = zipped(files)
+    assert post(url, data).status_code == 200
+    answer = assert_failure(post(url, data, headers={"Accept": "application/zip"}), 422, "unreadable_text")
+    assert "Niemand" not in answer["error"]
     assert uploads_left(node) == []
 
 

@@ -47,7 +47,7 @@ def test_studies_end_in_a_state_with_reasons(url: str, archive: LocalOrthanc, tm
     assert good["result"]["findings"] == [{"name": "Lung nodule", "probability": 0.9, "present": True}]
     assert {"queue", "fetch", "read", "report", "store", "deliver:pacs"} <= set(good["seconds"])
     assert good["deliveries"][0]["destination"] == "pacs"
-    assert good["deliveries"][0]["objects"] == len(good["objects"]) == 2
+    assert good["deliveries"][0]["objects"] == len(good["objects"]) == 3
     assert {item["chosen"] for item in good["series"]} == {True, False}
 
     refused = httpx.get(f"{url}/studies/{study_uid('scout')}").json()
@@ -69,6 +69,21 @@ def test_studies_end_in_a_state_with_reasons(url: str, archive: LocalOrthanc, tm
     assert re.search(r'dicom_node_stage_seconds_count\{stage="fetch"\} 1\.0', metrics)
     assert "dicom_node_archive_reachable 1.0" in metrics
     assert "dicom_node_queue 0.0" in metrics
+
+
+def test_a_late_series_that_is_not_chosen_has_its_reason_too(
+    url: str, archive: LocalOrthanc, tmp_path: Path
+) -> None:
+    send(write_chest(tmp_path, "late"), archive)
+    eventually(lambda: state_of(url, "late") == "reported")
+    before = httpx.get(f"{url}/studies/{study_uid('late')}").json()
+    assert [item["reason"] for item in before["series"]] == ["chosen"]
+    send(write_scout(tmp_path, "late"), archive)
+    eventually(lambda: len(httpx.get(f"{url}/studies/{study_uid('late')}").json()["series"]) == 2)
+    after = httpx.get(f"{url}/studies/{study_uid('late')}").json()
+    assert [item["reason"] for item in after["series"]] == ["chosen", "localizer"]
+    assert after["key"] == before["key"]
+    assert after["earlier"] == []
 
 
 def delivered(url: str, name: str) -> bool:

@@ -215,7 +215,7 @@ def outcome(**changes: Any) -> Outcome:
         present=("Lung nodule",),
         seconds={"fetch": 0.5, "send": 1.25, "last_image_to_sr": 7.0},
         sr=Path("pacs/sr.dcm"),
-        key_images=(Path("pacs/key-1.dcm"),),
+        key_images=(Path("pacs/sc-1.dcm"),),
         originals=120,
         originals_sent=120,
         problem=None,

@@ -51,3 +51,9 @@ def test_precision_and_software_count_device_does_not() -> None:
     assert key(precision="bfloat16") != key()
     assert key(software_version="0.2.0") != key()
     assert key(device="cuda") == key()
+
+
+def test_which_objects_are_made_is_no_part_of_the_key_and_what_stands_in_them_is() -> None:
+    digest = settings_digest(ReportSettings())
+    assert settings_digest(ReportSettings(objects=("sr",), refusals=("sc",), refusals_except=())) == digest
+    assert settings_digest(ReportSettings(series_number_base=700)) != digest

@@ -28,11 +28,11 @@ def test_killed_node_goes_on_at_the_unfinished_step(
     [record] = ledger.recent()
     assert record.state == "reported"
     assert len(instances_of(site.archive, Comprehensive3DSRStorage)) == 1
-    assert len(instances_of(site.archive, SecondaryCaptureImageStorage)) == 1
+    assert len(instances_of(site.archive, SecondaryCaptureImageStorage)) == 2
     reports = {(uid, data) for sop_class, uid, data in pacs.received if sop_class == Comprehensive3DSRStorage}
     assert len(reports) == 1
     if place != "delivered, not recorded":
-        assert pacs.classes() == [Comprehensive3DSRStorage, SecondaryCaptureImageStorage]
+        assert pacs.classes() == [Comprehensive3DSRStorage, *[SecondaryCaptureImageStorage] * 2]
 
 
 def _delivered(ledger: Ledger) -> bool:

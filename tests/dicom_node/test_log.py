@@ -56,6 +56,12 @@ def test_warning_of_a_library_is_category_and_place(stream: StringIO) -> None:
     assert "Geheim" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("library", ["pydicom", "pynetdicom.acse", "httpx", "httpcore.http11"])
+def test_libraries_that_write_tags_and_urls_are_silent(stream: StringIO, library: str) -> None:
+    logging.getLogger(library).warning("GET http://127.0.0.1/studies?PatientName=Geheim^Niemand")
+    assert stream.getvalue() == ""
+
+
 def test_own_faults_are_told_in_full() -> None:
     assert (
         describe_fault(ArchiveUnavailable("Orthanc does not answer in time"))

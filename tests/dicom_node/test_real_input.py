@@ -6,6 +6,7 @@ The networks are tiny and random: what they say is not looked at.
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dicom_node.local_orthanc import LocalOrthanc
 from dicom_node.node import Node
 from dicom_node.orthanc import Orthanc
 from dicom_node.settings import DestinationSettings, WorkerSettings
+from inference.saliency_file import read_saliency
 from tests.dicom_node.conftest import Site, eventually, instances_of
 from tests.dicom_node.small_study import write_tiny_bundle
 from tests.dicom_node.studies import send
@@ -90,12 +92,26 @@ def assert_about(report: FileDataset, source: FileDataset, series_uid: str) -> N
     assert series_uid in {series.SeriesInstanceUID for series in study.ReferencedSeriesSequence}
 
 
+def assert_valid(node: Node) -> None:
+    """No error in any object that was made of the study, and its saliency lies beside them."""
+    (record,) = node.ledger.recent()
+    objects = node.objects(record.key)
+    assert len(objects) >= 2
+    for path in objects:
+        done = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, check=False)
+        assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")] == []
+    kept = read_saliency((objects[0].parent / "saliency.npz").read_bytes())
+    located = {item.name for item in node.result(record.key).findings if item.region is not None}
+    assert located == set(kept.maps)
+
+
 def test_jpeg_ls_screening_ct(node: Node, site: Site, pacs: LocalOrthanc, ct_data: Path) -> None:
     files = sorted((ct_data / "ct" / "nlst-toshiba").rglob("*.dcm"))
     assert len(files) == 143
     series_uid = delivered(node, files, site.archive)
     (report,) = in_pacs(pacs, SR)
     assert_about(report, dcmread(files[0], stop_before_pixels=True), series_uid)
+    assert_valid(node)
     assert_untouched(files, pacs)
 
 

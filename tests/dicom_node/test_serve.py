@@ -74,7 +74,7 @@ def test_run_says_where_to_send_and_ends_when_told(orthanc_program: str, tmp_pat
         process.kill()
     assert process.returncode == 0, errors
     assert f"DICOM-NODE at 127.0.0.1:{running.dicom}" in output
-    assert f"{url}/studies" in output
+    assert f"look   {url}/ " in output
     assert "Traceback" not in errors
     assert processes_naming(str(running.data)) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundles", "node.toml", "site-data"]

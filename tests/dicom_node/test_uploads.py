@@ -287,3 +287,52 @@ def test_paths_of_this_machine_are_read_where_they_lie(tmp_path: Path) -> None:
     assert receive_paths([archive], HTTP, tmp_path / "work").files[0].read_bytes() == b"packed"
     with pytest.raises(FileNotFoundError):
         receive_paths([tmp_path / "absent"], HTTP, tmp_path / "work")
+
+
+def test_several_paths_are_read_together_and_zips_among_them_opened(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    for name in ("1.dcm", "2.dcm", "3.dcm"):
+        (study / name).write_bytes(name.encode())
+    first, second = tmp_path / "a.zip", tmp_path / "b.bin"
+    first.write_bytes(packed({"x": b"in a", "more.zip": packed({"y": b"nested"})}))
+    second.write_bytes(packed({"x": b"in b"}))
+    upload = receive_paths([first, study, second, study / "1.dcm"], HTTP, tmp_path / "work")
+    assert sorted(file.read_bytes() for file in upload.files) == sorted(
+        [b"1.dcm", b"1.dcm", b"2.dcm", b"3.dcm", b"in a", b"nested", b"in b"]
+    )
+    assert len(list((tmp_path / "work").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_members": 3}, {"max_inflated_bytes": 3999}, {"unpack_timeout_s": 1e-9}]
+)
+def test_several_zips_share_the_caps_of_one(tmp_path: Path, limits: dict[str, float]) -> None:
+    archives = []
+    for name in ("a.zip", "b.zip"):
+        archives.append(tmp_path / name)
+        archives[-1].write_bytes(packed({"x": bytes(1000), "y": bytes(1000)}))
+    with pytest.raises(UploadRefusal) as caught:
+        receive_paths(archives, HttpSettings(**limits), tmp_path / "work")  # type: ignore[arg-type]
+    assert caught.value.code in {RefusalCode.TOO_LARGE, RefusalCode.UNPACKING_TOO_SLOW}
+    assert len(receive_paths(archives, HTTP, tmp_path / "again").files) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "word"),
+    [
+        ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(40), "7z archive"),
+        ("a.zip", b"This is a letter.", "not a ZIP"),
+        ("a.nii.gz", gzip.compress(nifti()), "read alone"),
+        ("volume", nifti(), "read alone"),
+    ],
+    ids=["7z", "letter", "volume by name", "volume by content"],
+)
+def test_what_cannot_be_read_among_several_paths_is_refused(
+    tmp_path: Path, name: str, data: bytes, word: str
+) -> None:
+    image, other = tmp_path / "image.dcm", tmp_path / name
+    image.write_bytes(b"image")
+    other.write_bytes(data)
+    with pytest.raises(UploadRefusal, match=word):
+        receive_paths([image, other], HTTP, tmp_path / "work")

@@ -87,7 +87,7 @@ def test_delivery_that_ended_on_a_fault_of_the_ledger_is_entered_again(
     send(write_chest(tmp_path, "undelivered"), site.archive)
     eventually(lambda: [d.state for r in node.ledger.recent() for d in r.deliveries] == ["delivered"])
     assert faults == []
-    assert len({uid for _, uid, _ in pacs.received}) == 2
+    assert len({uid for _, uid, _ in pacs.received}) == 3
 
 
 def test_run_that_the_store_of_workflows_lost_is_revived(

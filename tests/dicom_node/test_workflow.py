@@ -9,14 +9,17 @@ import warnings
 from io import BytesIO, StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from dicom_node.log import configure
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import WorkerSettings
+from dicom_node.settings import ReportSettings, WorkerSettings
 from inference.errors import RefusalCode, VolumeRefusal
+from inference.overview import CoronalOverview
+from inference.saliency_file import saliency_bytes
 from tests.dicom_node.conftest import Pacs, Site, eventually, instances_of
 from tests.dicom_node.studies import send, study_uid, write_chest
 
@@ -31,7 +34,7 @@ def test_sent_study_comes_back_as_report_in_archive_and_pacs(site: Site, pacs: P
     assert (record.study_uid, record.state, record.failures) == (study_uid("way"), "reported", 0)
     assert {"queue", "fetch", "read", "fusion", "report", "store", "deliver:pacs"} <= record.seconds.keys()
     # The report first, then its key images; no original.
-    assert pacs.classes() == [Comprehensive3DSRStorage, SecondaryCaptureImageStorage]
+    assert pacs.classes() == [Comprehensive3DSRStorage, *[SecondaryCaptureImageStorage] * 2]
     [report] = instances_of(site.archive, Comprehensive3DSRStorage)
     stored = dcmread(BytesIO(Orthanc(site.archive.settings()).instance_file(report)))
     written = dcmread(node.objects(record.key)[0])
@@ -136,7 +139,9 @@ def test_images_that_change_before_they_are_fetched_are_analysed_under_their_own
 
 
 def test_rerun_makes_a_new_report_that_names_its_predecessor(site: Site, tmp_path: Path) -> None:
-    node = site.start()
+    kept = saliency_bytes({}, np.eye(4), CoronalOverview(np.zeros((24, 64), np.int16), (10.0, 5.0)))
+    site.analyser.saliency = kept
+    node = site.start(report=ReportSettings(language="ru"))
     send(write_chest(tmp_path, "again"), site.archive)
     eventually(lambda: [record.state for record in node.ledger.recent()] == ["reported"])
     [first] = node.ledger.recent()
@@ -149,6 +154,10 @@ def test_rerun_makes_a_new_report_that_names_its_predecessor(site: Site, tmp_pat
     [series] = predecessor.ReferencedSeriesSequence
     assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == reports[0].SOPInstanceUID
     assert len(instances_of(site.archive, Comprehensive3DSRStorage)) == 2
+    for item, report in zip((first.key, key), reports, strict=True):
+        assert (tmp_path / "node" / "results" / item / "saliency.npz").read_bytes() == kept
+        assert report.ContentSequence[0].ConceptCodeSequence[0].CodeValue == "ru"
+        assert report.SeriesDescription.startswith("AI отчёт")
 
 
 def test_log_lines_and_stored_steps_carry_the_key_and_nothing_of_the_patient(

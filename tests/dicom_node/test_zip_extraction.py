@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tempfile
+import tracemalloc
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -158,6 +159,44 @@ def test_names_in_any_encoding_are_read(tmp_path: Path, name: bytes, flags: int)
 
 def test_equal_names_are_two_files(tmp_path: Path) -> None:
     assert extracted(archive(Member(b"one"), Member(b"two")), tmp_path) == [b"one", b"two"]
+
+
+def test_names_that_differ_in_case_alone_are_two_files(tmp_path: Path) -> None:
+    members = Member(b"one", b"CT/IM1"), Member(b"two", b"ct/im1"), Member(b"three", b"CT/IM1/deeper")
+    assert extracted(archive(*members), tmp_path) == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"IM1\0.exe", b"a/../../b", b"C:/IM1", b"\\\\host\\share\\IM1", b"//host/share/IM1", b"..\\IM1"]
+)
+def test_names_that_no_packer_of_images_writes_are_refused(tmp_path: Path, name: bytes) -> None:
+    assert (
+        refusal(archive(Member(b"image"), Member(b"evil", name)), tmp_path).code is RefusalCode.UNSAFE_ARCHIVE
+    )
+
+
+def test_what_the_local_header_says_of_size_and_name_decides_nothing(tmp_path: Path) -> None:
+    """Only where it disagrees on encryption is it heard; the directory says where the bytes end."""
+    data = bytearray(archive(Member(b"image" * 100, b"IM1"), Member(b"more", b"IM2")))
+    struct.pack_into("<3L", data, 14, 7, 1 << 30, 3)  # checksum, packed and unpacked size
+    data[30:33] = b"/.."
+    assert extracted(bytes(data), tmp_path) == [b"image" * 100, b"more"]
+
+
+def test_memory_does_not_grow_with_what_is_unpacked(tmp_path: Path) -> None:
+    limits = replace(LIMITS, max_member_bytes=1 << 28, max_inflated_bytes=1 << 28, max_ratio=5000)
+    for method in (0, 8):
+        (tmp_path / "upload").write_bytes(
+            archive(*(Member(bytes(48 << 20), method=method) for _ in range(2)))
+        )
+        tracemalloc.start()
+        try:
+            files = extract_zip(tmp_path / "upload", tmp_path / f"files {method}", limits)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert [file.stat().st_size for file in files] == [48 << 20] * 2
+        assert peak < 12 << 20
 
 
 def test_empty_members_and_folders(tmp_path: Path) -> None:
@@ -338,3 +377,11 @@ def test_any_changes_of_bytes_are_read_or_refused(tmp_path: Path, data: st.DataO
         except UploadRefusal:
             return
         assert all(file.parent == Path(folder) / "files" for file in files)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory")
+def test_a_directory_beyond_every_file_is_damage_on_a_file_system_in_memory_too() -> None:
+    """There seeking succeeds and reading fails; on a disk it is the other way."""
+    found = Path(__file__).parents[2] / "fuzz/corpus/archive/directory_beyond_every_file.zip"
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        assert refusal(found.read_bytes(), Path(folder)).code == RefusalCode.NOT_A_ZIP
