@@ -2,6 +2,11 @@
 #   docker build --target cpu -t dicom-node:cpu .
 # PyPI's torch wheel for Linux runs on both; a site that wants the smaller CPU-only wheel gives pip its index:
 #   docker build --target cpu --build-arg PIP_EXTRA_INDEX_URL=... -t dicom-node:cpu .
+# The viewer's package as npm fetches it; its digest is checked where it is unpacked.
+FROM node:22-bookworm-slim AS viewer
+WORKDIR /viewer
+RUN npm pack --ignore-scripts @ohif/app@3.13.2 && mv *.tgz package.tgz
+
 FROM python:3.11-slim-bookworm AS node
 ARG PIP_EXTRA_INDEX_URL=""
 ENV PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL} PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
@@ -29,6 +34,8 @@ COPY dicom_node ./dicom_node
 COPY orthanc_config ./orthanc_config
 COPY best_models ./best_models
 RUN pip install --no-deps --no-build-isolation -e .
+RUN --mount=type=bind,from=viewer,source=/viewer,target=/mnt/viewer \
+    dicom-node viewer install --from /mnt/viewer/package.tgz
 ENV DICOM_NODE_DATA_FOLDER=/var/lib/dicom-node
 USER node
 VOLUME /var/lib/dicom-node

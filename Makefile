@@ -1,12 +1,14 @@
-# make demo | run | test | parity | lint | setup | train | bench | bench-gpu | precision-report | clean      (README.md says what each does)
+# make demo | run | test | parity | fuzz | lint | setup | train | bench | bench-gpu | precision-report | clean      (README.md says what each does)
 VENV ?= .venv
 PY := $(VENV)/bin/python
 NODE := $(VENV)/bin/dicom-node
 JOBS ?= 2
+# For each target with each of the two engines.
+FUZZ_SECONDS ?= 60
 # As `dicom-node` does for itself: OpenMP threads that spin while they wait are slow on shared cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup setup-tests demo run test parity lint format train bench bench-gpu precision-report lock clean
+.PHONY: help setup setup-tests demo run test parity fuzz lint format train bench bench-gpu precision-report lock clean
 
 help:
 	@sed -n '1p' Makefile | cut -c3-
@@ -24,10 +26,13 @@ run: setup
 	@$(NODE) run --with-orthanc
 
 test: setup-tests
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not full_size"
+	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not full_size"
 
 parity: setup-tests
 	$(PY) -m pytest -m full_size
+
+fuzz: setup-tests
+	$(PY) -m fuzz $(TARGETS) --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEEDS),--seeds "$(FUZZ_SEEDS)")
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -1,8 +1,9 @@
 #!/bin/sh
 # All that the project needs on Debian 12 or Ubuntu: Debian packages where some are missing, a virtual environment
-# in .venv with the pinned Python packages. Quick when nothing changed.
+# in .venv with the pinned Python packages, the viewer in var/viewer. Quick when nothing changed.
 #
-#   scripts/setup.sh [--tests]     --tests: also what only the tests need (PostgreSQL, OpenJPH, dcm2niix)
+#   scripts/setup.sh [--tests]     --tests: also what only the tests need (PostgreSQL, OpenJPH, dcm2niix, PixelMed,
+#                                  Chromium)
 #
 # PYTHON names the interpreter (3.11); VENV the virtual environment's folder (default .venv).
 set -eu
@@ -10,7 +11,8 @@ cd "$(dirname "$0")/.."
 
 VENV=${VENV:-.venv}
 PACKAGES="orthanc orthanc-python orthanc-dicomweb dcmtk dicom3tools"
-[ "${1:-}" = "--tests" ] && PACKAGES="$PACKAGES postgresql openjph-tools dcm2niix"
+[ "${1:-}" = "--tests" ] && PACKAGES="$PACKAGES postgresql openjph-tools dcm2niix libpixelmed-java \
+    default-jre-headless chromium"
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
@@ -91,4 +93,26 @@ if [ "$(cat "$VENV/.setup-stamp" 2>/dev/null || true)" != "$wanted" ]; then
     "$VENV/bin/python" -m pip install -q --disable-pip-version-check -r requirements/lock.txt
     "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
     printf '%s\n' "$wanted" >"$VENV/.setup-stamp"
+fi
+
+# The viewer. npm fetches it, once. A node works without, and a hospital's network may reach no registry: only the
+# tests insist on it.
+install_viewer() {
+    if ! command -v npm >/dev/null 2>&1; then
+        if [ "$(id -u)" = 0 ]; then
+            apt_install "" npm
+        elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+            apt_install sudo npm
+        fi
+    fi
+    DICOM_NODE_VIEWER__FOLDER=var/viewer "$VENV/bin/dicom-node" viewer install >&2
+}
+
+viewer=$(sed -n 's/^ *integrity="\(.*\)",$/\1/p' dicom_node/viewer/package.py)
+if ! grep -qsF "$viewer" var/viewer/installed.json; then
+    printf 'setup: the viewer into var/viewer\n' >&2
+    if ! (install_viewer); then
+        [ "${1:-}" != "--tests" ] || fail "the tests need the viewer"
+        printf 'setup: no viewer for now; later: dicom-node viewer install\n' >&2
+    fi
 fi

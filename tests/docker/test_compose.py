@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from dicom_node.settings import load_settings
+from dicom_node.viewer.package import OHIF
 
 PROJECT = Path(__file__).resolve().parents[2]
 NODES = ("node", "node-nvidia")
@@ -130,6 +131,14 @@ def test_the_nvidia_service_asks_for_a_gpu_and_its_image_uses_it(
     assert compose["services"]["node"]["build"]["target"] in stages
     nvidia = dockerfile.split("AS nvidia", 1)[1]
     assert "DICOM_NODE_WORKER__DEVICE=cuda" in nvidia
+
+
+def test_the_image_holds_the_pinned_viewer(dockerfile: str) -> None:
+    """Fetched by npm in a stage of its own, checked by the command that unpacks it where the node looks."""
+    assert f"npm pack --ignore-scripts {OHIF.specifier} " in dockerfile
+    unpacked = dockerfile.index("dicom-node viewer install --from /mnt/viewer/package.tgz")
+    assert dockerfile.index("pip install --no-deps") < unpacked < dockerfile.index("USER node")
+    assert "DICOM_NODE_VIEWER__FOLDER" not in dockerfile
 
 
 def test_the_image_is_pinned_and_does_not_run_as_root(dockerfile: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,15 +20,21 @@ def _settings(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     """Dotted names of all settings below a section, with their defaults (`PydanticUndefined`: required)."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        kinds = [field.annotation, *get_args(field.annotation)]
-        section = next(
-            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None
-        )
-        if section is not None:
-            found |= _settings(section, f"{prefix}{name}.")
-        else:
+        sections = list(_sections(field.annotation))
+        for section in sections:
+            # What several kinds of a section share is one row, with the default of the first kind.
+            found = _settings(section, f"{prefix}{name}.") | found
+        if not sections:
             found[f"{prefix}{name}"] = field.default
     return found
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that a setting is made of, however deep in its annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)
 
 
 def _in_words(default: Any) -> str:
@@ -35,6 +42,8 @@ def _in_words(default: Any) -> str:
         return "required"
     if default is None:
         return "none"
+    if isinstance(default, tuple):
+        default = tuple(map(str, default))  # an enumeration's members by their values
     if isinstance(default, Path) and default.is_absolute():
         return f"the project's `{default.relative_to(PROJECT)}`"
     if isinstance(default, bool):

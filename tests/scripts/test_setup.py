@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dicom_node.viewer.package import OHIF
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -91,3 +93,61 @@ def test_wrong_python_is_named(tmp_path: Path) -> None:
     )
     assert outcome.returncode == 1
     assert "Python 3.11 not found" in outcome.stderr
+
+
+def _project_with_stand_ins(folder: Path, viewer: str) -> Path:
+    """A copy of what the script reads, and an environment whose `dicom-node` is the shell line `viewer`."""
+    for name in (
+        "scripts/setup.sh",
+        "requirements/lock.txt",
+        "pyproject.toml",
+        "dicom_node/viewer/package.py",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((PROJECT / name).read_bytes())
+    for tools in ("tools", "venv/bin"):
+        (folder / tools).mkdir(parents=True)
+    _tool(folder / "tools", "dpkg-query", "printf installed")
+    _tool(folder / "tools", "npm", "exit 1")
+    _tool(folder / "venv/bin", "python", "exit 0")
+    _tool(folder / "venv/bin", "dicom-node", f'echo "$*" >>calls; {viewer}')
+    return folder
+
+
+def _set_up(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{project / 'tools'}:{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+        "VENV": "venv",
+    }
+    return subprocess.run(
+        ["sh", str(project / "scripts/setup.sh"), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_node_is_set_up_without_its_viewer_and_its_tests_are_not(tmp_path: Path) -> None:
+    project = _project_with_stand_ins(tmp_path, "exit 1")
+    plain = _set_up(project)
+    assert plain.returncode == 0
+    assert "later: dicom-node viewer install" in plain.stderr
+    for_tests = _set_up(project, "--tests")
+    assert for_tests.returncode == 1
+    assert "the tests need the viewer" in for_tests.stderr
+
+
+def test_the_viewer_is_installed_once_for_each_version(tmp_path: Path) -> None:
+    record = f'mkdir -p var/viewer; echo "{OHIF.integrity}" >var/viewer/installed.json'
+    project = _project_with_stand_ins(tmp_path, record)
+    for _ in range(2):
+        assert _set_up(project).returncode == 0
+    assert (project / "calls").read_text().splitlines() == ["viewer install"]
+    package = project / "dicom_node/viewer/package.py"
+    package.write_text(package.read_text().replace("sha512-", "sha512-another"))
+    assert _set_up(project).returncode == 0
+    assert len((project / "calls").read_text().splitlines()) == 2
