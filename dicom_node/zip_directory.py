@@ -170,7 +170,7 @@ def _refuse_misplaced(members: list[ZipMember], directory: _Directory) -> None:
 
 
 def _at(archive: FileIO, place: int, size: int) -> bytes:
-    if place > archive.seek(0, io.SEEK_END):  # a claim that this file does not hold
+    if not 0 <= place <= archive.seek(0, io.SEEK_END):  # a claim that this file does not hold
         raise _damaged()
     archive.seek(place)
     return archive.read(size)
