@@ -115,7 +115,7 @@ def test_a_hundred_studies_leave_no_descriptor_and_no_process_behind(tmp_path: P
     read_volume(paths)
 
     def descriptors() -> int:
-        """Those of this process without the two pipes of each reading process, of which one may come later."""
+        """Those of this process without the two pipes of each reader, of which one may come later."""
         return len(list(Path("/proc/self/fd").iterdir())) - 2 * len(idle_pids())
 
     before = descriptors()
