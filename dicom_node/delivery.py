@@ -23,7 +23,12 @@ from dicom_node.orthanc import Orthanc
 from dicom_node.settings import Destination, DestinationSettings, Hl7DestinationSettings
 from inference.study_result import StudyResult
 from structured_report.language import Words
-from structured_report.observation_message import MessageParties, ObservationMessage, observation_message
+from structured_report.observation_message import (
+    MessageParties,
+    ObservationMessage,
+    message_control_id,
+    observation_message,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +61,15 @@ class Delivery:
 
     def _tell(self, key: str, destination: Hl7DestinationSettings) -> int:
         """Send the message about a key; its bytes are written once, as those of every object are."""
-        message = self._message(key, destination)
-        if message is None:
-            return 0
+        file = self.folder.results(key) / f"oru-{destination.name}.hl7"
+        if not file.exists():
+            message = self._message(key, destination)
+            if message is None:
+                return 0
+            write_once(file, message.content)
         started = time.monotonic()
         receiver = Receiver(destination.host, destination.port, destination.timeout_s)
-        file = self.folder.results(key) / f"oru-{destination.name}.hl7"
-        write_once(file, message.content)
-        send_message(receiver, file.read_bytes(), message.control_id)
+        send_message(receiver, file.read_bytes(), message_control_id(key, destination.name))
         self.ledger.record_seconds(key, {f"deliver:{destination.name}": time.monotonic() - started})
         return 1
 

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sr.coding import Code
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from structured_report.codes import concept
 from structured_report.identifiers import object_uid, series_uid
 from structured_report.object_header import ReportBasis, ReportObject, complete, series_description
 from structured_report.pdf_document import pdf_document
+from structured_report.references import processed_images
 from structured_report.source_text import empty
-
-_TITLE = Code("18748-4", "LN", "Diagnostic imaging study")
 
 
 def encapsulated_pdf(basis: ReportBasis, images: Sequence[Image.Image]) -> ReportObject:
@@ -40,33 +38,14 @@ def encapsulated_pdf(basis: ReportBasis, images: Sequence[Image.Image]) -> Repor
     dataset.RecognizableVisualFeatures = "NO"
     dataset.add(empty("AcquisitionDateTime"))
     dataset.DocumentTitle = words.sentence("summary")
-    dataset.ConceptNameCodeSequence = [_item(_TITLE)]
+    dataset.ConceptNameCodeSequence = [concept("imaging_report")]
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(content)
     dataset.EncapsulatedDocument = content + b"\0" * (len(content) % 2)
-    dataset.SourceInstanceSequence = _sources(basis)
+    dataset.SourceInstanceSequence = processed_images(
+        basis.source, (reference.sop_instance_uid for reference in result.key_slices)
+    )
     if basis.source.request_attributes:
         dataset.RequestAttributesSequence = list(basis.source.request_attributes)
     complete(dataset, basis)
     return ReportObject("pdf", dataset)
-
-
-def _sources(basis: ReportBasis) -> list[Dataset]:
-    items = []
-    for uid in dict.fromkeys(reference.sop_instance_uid for reference in basis.result.key_slices):
-        item = Dataset()
-        item.ReferencedSOPClassUID = basis.source.instances[uid].SOPClassUID
-        item.ReferencedSOPInstanceUID = uid
-        item.PurposeOfReferenceCodeSequence = [concept("source_of_processing")]
-        items.append(item)
-    return items
-
-
-def _item(code: Code) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
-        code.value,
-        code.scheme_designator,
-        code.meaning,
-    )
-    return item

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from highdicom.sr import (
-    Comprehensive3DSR,
     ContainerContentItem,
     ContentSequence,
     LanguageOfContentItemAndDescendants,
@@ -11,12 +10,9 @@ from highdicom.sr import (
     RelationshipTypeValues,
     TextContentItem,
 )
-from pydicom.dataset import Dataset
-from pydicom.uid import Comprehensive3DSRStorage
 
-from structured_report.codes import concept, private_code, private_scheme, private_scheme_designator
+from structured_report.codes import concept, private_code
 from structured_report.conclusion import conclusion, weightiest
-from structured_report.identifiers import object_uid, series_uid
 from structured_report.image_library import image_library
 from structured_report.language import translate_meanings
 from structured_report.measurement_groups import (
@@ -27,14 +23,12 @@ from structured_report.measurement_groups import (
     study_group,
 )
 from structured_report.object_header import (
-    PredecessorDocument,
     ReportBasis,
     ReportObject,
-    complete,
     series_description,
 )
 from structured_report.provenance import computed_by, observation_context
-from structured_report.source import SourceStudy
+from structured_report.report_document import report_document
 from structured_report.text_items import comment, comment_of_analysis
 
 
@@ -43,28 +37,9 @@ def measurement_report(basis: ReportBasis) -> ReportObject:
 
     Groups in order: the study, the present findings (most dangerous first), the absent ones, quantities.
     """
-    result, source = basis.result, basis.source
-    dataset = Comprehensive3DSR(
-        evidence=evidence(source),
-        content=_content(basis)[0],
-        series_instance_uid=series_uid(result.key, Comprehensive3DSRStorage),
-        series_number=basis.context.series_number_base,
-        sop_instance_uid=object_uid(result.key, Comprehensive3DSRStorage, 1),
-        instance_number=1,
-        is_complete=True,
-        series_description=series_description(result, basis.words.sentence("report"), basis.words),
-        previous_versions=predecessors(basis.context.predecessor),
-        requested_procedures=source.referenced_requests or None,
-        coding_schemes=[private_scheme()],
-        specific_character_set="ISO_IR 192",
-    )
-    complete(dataset, basis)
-    dataset.CodingSchemeIdentificationSequence.extend(
-        scheme
-        for scheme in source.coding_schemes
-        if scheme.get("CodingSchemeDesignator") != private_scheme_designator()
-    )
-    return ReportObject("sr", dataset)
+    result, words = basis.result, basis.words
+    description = series_description(result, words.sentence("report"), words)
+    return report_document(basis, _content(basis)[0], key=result.key, description=description)
 
 
 def _content(basis: ReportBasis) -> MeasurementReport:
@@ -118,35 +93,3 @@ def _in_words(basis: ReportBasis) -> ContainerContentItem:
         ]
     )
     return container
-
-
-def predecessors(predecessor: PredecessorDocument | None) -> list[Dataset] | None:
-    """For PredecessorDocumentsSequence (PS3.3 C.17.2)."""
-    if predecessor is None:
-        return None
-    reference = Dataset()
-    reference.StudyInstanceUID, reference.SeriesInstanceUID = predecessor.study_uid, predecessor.series_uid
-    reference.SOPInstanceUID, reference.SOPClassUID = predecessor.sop_instance_uid, predecessor.sop_class_uid
-    return [reference]
-
-
-def evidence(source: SourceStudy) -> list[Dataset]:
-    """References for highdicom: it fails on absent type 2 attributes, and would copy undecoded text."""
-    references = []
-    for header in source.instances.values():
-        reference = Dataset()
-        for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-            setattr(reference, keyword, getattr(header, keyword))
-        references.append(reference)
-    first = references[0]
-    for keyword in (
-        "PatientID",
-        "PatientName",
-        "PatientBirthDate",
-        "PatientSex",
-        "AccessionNumber",
-        "StudyID",
-    ):
-        setattr(first, keyword, None)
-    first.StudyDate = first.StudyTime = None
-    return references

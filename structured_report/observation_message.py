@@ -47,6 +47,11 @@ class ObservationMessage:
     content: bytes
 
 
+def message_control_id(key: str, destination: str) -> str:
+    """MSH-10 of the message about a key of work to a destination; the same at every attempt."""
+    return hashlib.sha256(f"{key}:{destination}".encode()).hexdigest()[:20].upper()
+
+
 def observation_message(
     result: StudyResult,
     report: Dataset,
@@ -72,7 +77,7 @@ def observation_message(
     words
         Language of code meanings and notes; what the source itself wrote stays as it is.
     """
-    control_id = hashlib.sha256(f"{result.key}:{destination}".encode()).hexdigest()[:20].upper()
+    control_id = message_control_id(result.key, destination)
     segments = [
         _header(result, report, parties, control_id),
         _patient(report),

@@ -5,10 +5,12 @@ What it would take over of patient and study is left empty here; `object_header.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 
 from pydicom.dataset import Dataset
 
+from structured_report.codes import concept
 from structured_report.source import TYPE_2, SourceStudy
 
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -29,6 +31,18 @@ def imaging_header(header: Dataset) -> Dataset:
     for keyword in TYPE_2:
         setattr(taken, keyword, None)
     return taken
+
+
+def processed_images(source: SourceStudy, uids: Iterable[str]) -> list[Dataset]:
+    """Items of SourceImageSequence or SourceInstanceSequence (PS3.3 C.7.6.1): the instances, each once."""
+    items = []
+    for uid in dict.fromkeys(uids):
+        item = Dataset()
+        item.ReferencedSOPClassUID = source.instances[uid].SOPClassUID
+        item.ReferencedSOPInstanceUID = uid
+        item.PurposeOfReferenceCodeSequence = [concept("source_of_processing")]
+        items.append(item)
+    return items
 
 
 def placed(source: SourceStudy) -> bool:

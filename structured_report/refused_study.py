@@ -14,7 +14,6 @@ from typing import Literal
 from highdicom.sr import (
     CodeContentItem,
     CodedConcept,
-    Comprehensive3DSR,
     ContainerContentItem,
     ContentItem,
     ContentSequence,
@@ -24,14 +23,13 @@ from highdicom.sr import (
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import Comprehensive3DSRStorage
 
-from structured_report.codes import concept, private_scheme, private_scheme_designator
-from structured_report.identifiers import device_uid, object_uid, series_uid
+from structured_report.codes import concept
+from structured_report.identifiers import device_uid
 from structured_report.language import Words, translate_meanings
-from structured_report.measurement_report import evidence, predecessors
-from structured_report.object_header import ObjectBasis, ReportContext, ReportObject, complete, content_time
+from structured_report.object_header import ObjectBasis, ReportContext, ReportObject, content_time
 from structured_report.provenance import ENSEMBLE, PRODUCT, Device, observation_context
+from structured_report.report_document import report_document
 from structured_report.source import SourceStudy, source_study
 from structured_report.summary_drawing import SummaryPicture, draw_summary
 from structured_report.summary_page import PageDescription, page_capture
@@ -92,35 +90,13 @@ def refusal_objects(
     basis = ObjectBasis(source, (device,), content_time(refused.refused_at, source, context), context)
     objects = []
     if "sr" in kinds:
-        objects.append(_report(refused, basis))
+        description = _series_description(words)
+        objects.append(
+            report_document(basis, _content(refused, basis), key=refused.key, description=description)
+        )
     if "sc" in kinds:
         objects.append(_page(refused, basis))
     return objects
-
-
-def _report(refused: RefusedStudy, basis: ObjectBasis) -> ReportObject:
-    source, words = basis.source, basis.words
-    dataset = Comprehensive3DSR(
-        evidence=evidence(source),
-        content=_content(refused, basis),
-        series_instance_uid=series_uid(refused.key, Comprehensive3DSRStorage),
-        series_number=basis.context.series_number_base,
-        sop_instance_uid=object_uid(refused.key, Comprehensive3DSRStorage, 1),
-        instance_number=1,
-        is_complete=True,
-        series_description=_series_description(words),
-        previous_versions=predecessors(basis.context.predecessor),
-        requested_procedures=source.referenced_requests or None,
-        coding_schemes=[private_scheme()],
-        specific_character_set="ISO_IR 192",
-    )
-    complete(dataset, basis)
-    dataset.CodingSchemeIdentificationSequence.extend(
-        scheme
-        for scheme in source.coding_schemes
-        if scheme.get("CodingSchemeDesignator") != private_scheme_designator()
-    )
-    return ReportObject("sr", dataset)
 
 
 def _content(refused: RefusedStudy, basis: ObjectBasis) -> ContainerContentItem:

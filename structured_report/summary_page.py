@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pydicom.valuerep import DA, TM
 
 from inference.study_result import Finding, Measurement, StudyResult
-from structured_report.codes import concept
 from structured_report.identifiers import object_uid, series_uid
 from structured_report.key_images import study_state
 from structured_report.language import Words
@@ -27,6 +25,7 @@ from structured_report.object_header import (
 )
 from structured_report.percentage import percentage
 from structured_report.provenance import MANUFACTURER, PRODUCT
+from structured_report.references import processed_images
 from structured_report.source_text import empty
 from structured_report.summary_drawing import ROWS_A_PAGE, Bar, Overview, SummaryPicture, draw_summary
 
@@ -143,20 +142,8 @@ def page_capture(basis: ObjectBasis, pixels: NDArray[np.uint8], about: PageDescr
     dataset.BurnedInAnnotation = "NO"
     dataset.ConversionType = "WSD"
     dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = DA(basis.date), TM(basis.time)
-    dataset.SourceImageSequence = _sources(basis, about.sources)
+    dataset.SourceImageSequence = processed_images(basis.source, about.sources)
     dataset.DerivationDescription = about.derivation
     if basis.source.request_attributes:
         dataset.RequestAttributesSequence = list(basis.source.request_attributes)
     return ReportObject("sc", dataset)
-
-
-def _sources(basis: ObjectBasis, uids: Sequence[str]) -> list[Dataset]:
-    """Of the key slices; a page is about all images, which the structured report lists."""
-    items = []
-    for uid in uids:
-        item = Dataset()
-        item.ReferencedSOPClassUID = basis.source.instances[uid].SOPClassUID
-        item.ReferencedSOPInstanceUID = uid
-        item.PurposeOfReferenceCodeSequence = [concept("source_of_processing")]
-        items.append(item)
-    return items
