@@ -16,16 +16,15 @@ from bench.machine import Machine, describe_machine
 from bench.plain_way import plain_encoder_input, plain_headers
 from bench.process_family import MemoryPeak, memory_peak, processor_seconds
 from bench.reading_cases import ENHANCED, HEADERS, REAL, UNCOMPRESSED
-from bench.study_archive import study_archive
+from bench.study_archive import receive_study, study_archive
 from bench.tables import markdown_table
 from dicom_node.settings import HttpSettings
 from dicom_node.uploads import receive_zip
 from inference.allocator import keep_freed_memory
-from inference.dicom_files import one_study, read_headers
+from inference.dicom_files import read_headers
 from inference.preparation import prepare_series
 from inference.reading_pool import READERS
 from inference.reading_process import ReadingProcess
-from inference.series import choose_series
 from inference.stages import Stages
 from models.manifest import InputSpec
 from models.published import PUBLISHED_INPUT
@@ -217,17 +216,13 @@ def _study(archive: Path, spec: InputSpec) -> tuple[dict[str, float], int]:
     """Seconds by stage of one study, as the node reads it, and its slices."""
     with TemporaryDirectory(dir=archive.parent) as folder:
         started = time.perf_counter()
-        upload = receive_zip(archive, HttpSettings(), Path(folder))
-        received = time.perf_counter()
-        files = read_headers(upload.files)
-        choice = choose_series(one_study(files.headers))
-        chosen = time.perf_counter()
+        received = receive_study(archive, Path(folder))
         stages = Stages()
         workers = os.cpu_count() or 2
-        study = prepare_series(files.series(choice), choice, spec, workers=workers, stages=stages)
+        files = received.files.series(received.choice)
+        study = prepare_series(files, received.choice, spec, workers=workers, stages=stages)
         whole = time.perf_counter() - started
-    unpack, headers = received - started, chosen - received
-    seconds = {"unpack": unpack, "headers and choice": headers, **stages.seconds, WHOLE: whole}
+    seconds = {**received.seconds, **stages.seconds, WHOLE: whole}
     return seconds, len(study.volume.voxels_hu)
 
 

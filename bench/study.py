@@ -13,14 +13,11 @@ import torch
 
 from bench.flops import stage_work
 from bench.machine import Machine, Products, describe_machine, matmul_peak, product_type
+from bench.study_archive import receive_study
 from bench.tables import markdown_table
 from dicom_node.answer import success_answer
-from dicom_node.settings import HttpSettings
-from dicom_node.uploads import receive_zip
 from inference.analyse import Analyser
-from inference.dicom_files import one_study, read_headers
 from inference.memory_use import peak_bytes, reset_peak
-from inference.series import choose_series
 from models.precision import Precision
 
 # The original ensemble on two cores of another machine, as the reference data that came with it state.
@@ -143,15 +140,11 @@ def _one_study(analyser: Analyser, archive: Path) -> tuple[dict[str, float], int
     """Seconds by stage and the number of slices of one study."""
     with TemporaryDirectory(dir=archive.parent) as folder:
         started = time.perf_counter()
-        upload = receive_zip(archive, HttpSettings(), Path(folder))
-        received = time.perf_counter()
-        files = read_headers(upload.files)
-        choice = choose_series(one_study(files.headers))
-        chosen = time.perf_counter()
-        result = analyser.analyse(files.series(choice), choice)
+        study = receive_study(archive, Path(folder))
+        result = analyser.analyse(study.files.series(study.choice), study.choice)
         json.dumps(success_answer(result, time.perf_counter() - started, details=True))
         whole = time.perf_counter() - started
-    stages = {"unpack": received - started, "headers and choice": chosen - received, **result.seconds}
+    stages = {**study.seconds, **result.seconds}
     between = whole - sum(stages.values())
     return {**stages, "between the stages": between, WHOLE: whole}, len(result.image_sop_instance_uids)
 
