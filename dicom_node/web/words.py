@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-Language = Literal["en", "ru"]
+from structured_report.language import Language
+from structured_report.language import Words as ReportWords
+
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 
@@ -26,8 +28,12 @@ class Words:
     def known(self, group: str, name: str, otherwise: str | None = None) -> str:
         """The words of `group.name`; where there are none, `otherwise`, or the name as it is.
 
-        For names that others bring: findings of a bundle, stages, reasons.
+        For names that others bring: findings of a bundle, stages, reasons. Findings and measurements are
+        called as in the reports.
         """
+        if group in {"finding", "measurement"}:
+            named = ReportWords(self.language).finding(name)
+            return named if named != name or otherwise is None else otherwise
         entry = catalogue().get(f"{group}.{name}")
         if entry is not None:
             return entry[self.language]
