@@ -398,8 +398,8 @@ def test_a_report_that_is_a_pdf_is_given_as_a_pdf(pages: PagesSite, tmp_path: Pa
 
 
 def test_what_goes_on_is_followed_until_it_ends(site: Site, tmp_path: Path) -> None:
-    site.analyser.gate.clear()
     node = site.start()
+    site.analyser.gate.clear()  # a start opens it
     with served(node, next_free_port()) as url:
         assert "No studies yet" in httpx.get(url).text
         send(write_chest(tmp_path, "a"), site.archive)
