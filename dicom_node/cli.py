@@ -8,23 +8,16 @@ output, progress and problems to standard error.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from dicom_node import cli_bundle, cli_viewer, log
-from dicom_node.errors import NodeError, describe_fault
-from dicom_node.settings import Settings, load_settings
+from dicom_node.cli_problems import failed, problems_in_words
+from dicom_node.cli_settings import SettingsFile, read_settings
 from dicom_node.terminal import say
-from inference.errors import Refusal
 
 # Rich tracebacks print local variables, and those may hold values of DICOM tags.
 app = typer.Typer(
@@ -35,10 +28,6 @@ app = typer.Typer(
 )
 app.add_typer(cli_bundle.app, name="bundle")
 app.add_typer(cli_viewer.app, name="viewer")
-
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="TOML file; DICOM_NODE_* variables override it.")
-]
 
 
 @app.callback()
@@ -173,51 +162,6 @@ def doctor(settings: SettingsFile = None) -> None:
     for check in checks:
         say(f"{'ok     ' if check.passed else 'missing'}  {check.name:<{width}}  {check.words}")
     raise typer.Exit(0 if all(check.passed for check in checks) else 1)
-
-
-def read_settings(file: Path | None) -> Settings:
-    """The settings, or the end of the program with what is wrong in them."""
-    try:
-        return load_settings(file)
-    except (FileNotFoundError, NodeError, SettingsError) as error:
-        raise failed(str(error)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise failed(f"the settings file is not TOML: {error}") from error
-    except ValidationError as error:
-        # Where and what, not the value: it may be a secret.
-        lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
-        raise failed("\n".join(lines)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise failed(f"the settings file cannot be read: {type(error).__name__}") from error
-
-
-@contextmanager
-def problems_in_words() -> Iterator[None]:
-    """What is known to go wrong as one sentence, anything else as its type and place; exit code 1."""
-    try:
-        yield
-    except (NodeError, Refusal, FileNotFoundError) as error:
-        raise failed(str(error)) from error
-    except typer.Exit:
-        raise
-    except Exception as error:
-        raise failed(_words(error)) from error
-
-
-def _words(error: Exception) -> str:
-    from inference.fusion import FusionError
-    from models.bundle import BundleError
-
-    if isinstance(error, BundleError | FusionError):
-        return str(error)
-    logging.getLogger(__name__).error("fault", exc_info=error)
-    return describe_fault(error)
-
-
-def failed(words: str) -> typer.Exit:
-    """Say `words` on standard error; the exit to raise."""
-    say(words, err=True)
-    return typer.Exit(1)
 
 
 if __name__ == "__main__":

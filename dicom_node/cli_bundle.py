@@ -18,6 +18,8 @@ from dicom_node.activation import (
     folder_of,
 )
 from dicom_node.cli_bundle_import import import_bundle
+from dicom_node.cli_problems import failed, problems_in_words
+from dicom_node.cli_settings import SettingsFile, read_settings
 from dicom_node.settings import Settings
 from dicom_node.terminal import say
 
@@ -31,18 +33,14 @@ app.command("import")(import_bundle)
 BundleName = Annotated[
     str | None, typer.Argument(help="Name of a bundle, or its folder; else the active one.")
 ]
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="TOML file; DICOM_NODE_* variables override it.")
-]
 
 
 @app.command("list")
 def list_bundles(settings: SettingsFile = None) -> None:
     """Every bundle below worker.bundles_folder; the active one has a star."""
-    from dicom_node.cli import problems_in_words
     from models.bundle import BundleError, read_manifest
 
-    tree = _settings(settings)
+    tree = read_settings(settings)
     with problems_in_words():
         active = folder_in_use(tree)
         activation = ActivationBook(tree.data_folder).read()
@@ -62,11 +60,10 @@ def list_bundles(settings: SettingsFile = None) -> None:
 def show(name: BundleName = None, settings: SettingsFile = None) -> None:
     """What a bundle holds, where it comes from, how it decides and what it is for."""
     from dicom_node.bundle_description import describe_bundle
-    from dicom_node.cli import failed, problems_in_words
     from inference.self_test import SelfTestError
     from models.bundle import read_manifest
 
-    tree = _settings(settings)
+    tree = read_settings(settings)
     with problems_in_words():
         folder = _folder(tree, name)
         try:
@@ -87,9 +84,7 @@ def verify(
     settings: SettingsFile = None,
 ) -> None:
     """Compare every file with its digest, load the networks and let them pass the bundle's self-test here."""
-    from dicom_node.cli import problems_in_words
-
-    tree = _settings(settings)
+    tree = read_settings(settings)
     wanted = _precisions(precision) or (tree.worker.network_precision,)
     with problems_in_words():
         from dicom_node.analysis import load_tested_bundle
@@ -114,11 +109,9 @@ def activate(
 
     A running node finishes what it has taken in with the bundle before, then loads this one.
     """
-    from dicom_node.cli import failed, problems_in_words
-
     if (name is None) != previous:
         raise typer.BadParameter("give the name of a bundle, or --previous")
-    tree = _settings(settings)
+    tree = read_settings(settings)
     with problems_in_words():
         from dicom_node.analysis import load_tested_bundle
 
@@ -134,12 +127,6 @@ def activate(
             raise failed(f"{choice.name} is no longer the bundle that was in use: activate it by its name")
         activation = book.request(choice, _choice_of_the_setting(tree) or choice)
     say(_words_of_request(activation))
-
-
-def _settings(file: Path | None) -> Settings:
-    from dicom_node.cli import read_settings
-
-    return read_settings(file)
 
 
 def _folder(settings: Settings, name: str | None) -> Path:

@@ -10,7 +10,6 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from bundle_import.errors import ImportCode, ImportRefused
-from dicom_node.settings import load_settings
 from dicom_node.terminal import say
 
 FILES, LABELS, SIZES, WORDS = "Checkpoints", "Labels and decision", "Sizes that no shape tells", "Bundle"
@@ -165,11 +164,12 @@ def import_bundle(  # noqa: PLR0917 - each is an option, passed by name
     from bundle_import.assemble import import_bundle as run
     from bundle_import.fusion_model import ConstantRule
     from bundle_import.request import INTENDED_USE, LICENCE, ImportRequest
+    from dicom_node.cli_settings import read_settings
 
     try:
         request = ImportRequest(
             name=name,
-            bundles_folder=out if out is not None else load_settings().worker.bundles_folder,
+            bundles_folder=out if out is not None else read_settings(None).worker.bundles_folder,
             ctclip=ctclip,
             supervised=supervised,
             slice_classifier=slice_classifier,

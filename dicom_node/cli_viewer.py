@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from dicom_node.cli_problems import problems_in_words
+from dicom_node.cli_settings import SettingsFile, read_settings
+
 app = typer.Typer(help="The viewer at /viewer.", no_args_is_help=True)
 
 
@@ -22,12 +25,9 @@ def install(
         Path | None,
         typer.Option("--from", help="The package as a file, for a machine without npm.", metavar="FILE.tgz"),
     ] = None,
-    settings: Annotated[
-        Path | None, typer.Option("--settings", help="TOML file; DICOM_NODE_* variables override it.")
-    ] = None,
+    settings: SettingsFile = None,
 ) -> None:
     """Fetch the viewer with npm, check it, and unpack it into viewer.folder; nothing if it is there."""
-    from dicom_node.cli import problems_in_words, read_settings
     from dicom_node.viewer.install import install as install_package
     from dicom_node.viewer.install import installed_package
     from dicom_node.viewer.package import OHIF

@@ -8,21 +8,11 @@ Order, strongest first: keyword arguments, environment (`DICOM_NODE_HTTP__PORT=8
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SecretStr,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -32,41 +22,16 @@ from pydantic_settings import (
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from dicom_node.errors import SiteProblem
+from dicom_node.destination_settings import Destination, DestinationSettings
+from dicom_node.secret_file import read_secret
+from dicom_node.settings_section import AETitle, ObjectKind, Port, Section
 from inference.errors import RefusalCode
 
 if TYPE_CHECKING:
     from models.precision import Precision
 
-AETitle = Annotated[
-    str, Field(min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
-]
-"""PS3.5 Table 6.2-1: at most 16 characters of the default repertoire, no backslash, no leading space."""
-ObjectKind = Literal["sr", "sc", "kos", "seg", "pm", "pdf"]
-"""Structured report, secondary captures, key object selection, segmentation, parametric maps, PDF."""
 RefusalKind = Literal["sr", "sc"]
 """What tells of a refused study: a short structured report, a secondary capture."""
-SrClass = Literal["comprehensive_3d", "comprehensive", "enhanced"]
-"""SOP class of structured reports (PS3.4 Annex B)."""
-CharacterSet = Literal[
-    "ISO_IR 192",
-    "ISO_IR 100",
-    "ISO_IR 101",
-    "ISO_IR 109",
-    "ISO_IR 110",
-    "ISO_IR 126",
-    "ISO_IR 144",
-    "ISO_IR 148",
-    "GB18030",
-]
-"""Defined terms of Specific Character Set (PS3.3 C.12.1.1.2): Unicode, and sets of one alphabet each."""
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Section(BaseModel):
-    """A part of the tree: immutable, and a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class HttpSettings(Section):
@@ -113,79 +78,6 @@ class IntakeSettings(Section):
     poll_changes_s: float = Field(default=2, gt=0)
     reconcile_s: float = Field(default=300, gt=0)
     settle_s: float = Field(default=60, ge=0, description="age from which an unlisted study counts as stable")
-
-
-class _Receiver(Section):
-    """What every destination has."""
-
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
-    host: str
-    port: Port
-    timeout_s: float = Field(default=30, gt=0)
-    retry_first_s: float = Field(default=5, gt=0)
-    retry_longest_s: float = Field(default=900, gt=0)
-
-    @property
-    def wants_originals(self) -> bool:
-        """Whether the CT itself is sent too."""
-        return False
-
-    def wants_any(self, kinds: Collection[str]) -> bool:
-        """Whether any DICOM object of these kinds is sent."""
-        return False
-
-
-class DestinationSettings(_Receiver):
-    """A PACS that gets the results by C-STORE."""
-
-    kind: Literal["dicom"] = "dicom"
-    aet: AETitle
-    objects: tuple[ObjectKind, ...] = Field(default=("sr", "sc"), description="those that it gets")
-    sr_class: SrClass = Field(
-        default="comprehensive_3d", description="of the structured reports that it gets"
-    )
-    character_set: CharacterSet = Field(default="ISO_IR 192", description="of the text in what it gets")
-    forward_originals: bool = False
-
-    @property
-    def wants_originals(self) -> bool:
-        """Whether the CT itself is sent too."""
-        return self.forward_originals
-
-    def wants_any(self, kinds: Collection[str]) -> bool:
-        """Whether any DICOM object of these kinds is sent."""
-        return not set(self.objects).isdisjoint(kinds)
-
-    def __str__(self) -> str:
-        return f"{self.aet} at {self.host}:{self.port}"
-
-
-class Hl7DestinationSettings(_Receiver):
-    """A worklist or an interface engine that gets an ORU^R01 over MLLP."""
-
-    kind: Literal["hl7"]
-    sending_application: str = Field(default="DICOM-NODE", max_length=180)
-    sending_facility: str = Field(default="", max_length=180)
-    receiving_application: str = Field(default="", max_length=180)
-    receiving_facility: str = Field(default="", max_length=180)
-    top_findings: int = Field(default=5, ge=0, le=100)
-    link: str = Field(default="", pattern=r"^(https?://[^\s{}]+(\{(study_uid|accession)\}[^\s{}]*)*)?$")
-
-    def __str__(self) -> str:
-        return f"the HL7 receiver at {self.host}:{self.port}"
-
-
-def _kind_of(value: object) -> str:
-    """A destination that does not name its kind is a PACS, as all were before there were others."""
-    kind = value.get("kind", "dicom") if isinstance(value, dict) else getattr(value, "kind", "dicom")
-    return str(kind)
-
-
-Destination = Annotated[
-    Annotated[DestinationSettings, Tag("dicom")] | Annotated[Hl7DestinationSettings, Tag("hl7")],
-    Discriminator(_kind_of),
-]
-"""Any place that gets results."""
 
 
 class WorkerSettings(Section):
@@ -353,46 +245,3 @@ class Settings(BaseSettings):
     def bundle_folder(self) -> Path:
         """Folder of the bundle that answers until another one is activated."""
         return self.worker.bundles_folder / self.worker.bundle
-
-
-def load_settings(file: Path | None = None) -> Settings:
-    """The tree from the environment and `file` (or the file that `DICOM_NODE_SETTINGS` names).
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is named and absent: a node must not start on defaults that nobody chose.
-    pydantic.ValidationError
-        If a key is unknown or a value does not fit.
-    """
-    named = file or os.environ.get("DICOM_NODE_SETTINGS")
-    if not named:
-        return Settings()
-    if not Path(named).is_file():
-        raise FileNotFoundError(f"settings file not found: {named}")
-
-    class FromFile(Settings):  # and not through the environment, which outlives this call
-        model_config = SettingsConfigDict(toml_file=named)
-
-    return FromFile()
-
-
-def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
-    """A secret given as a value or as a file's content; the file wins, and an empty value is none.
-
-    Raises
-    ------
-    SiteProblem
-        If the file cannot be read or is empty: an empty secret would let everybody in.
-    """
-    if file is None:
-        return (value.get_secret_value() or None) if value is not None else None
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SiteProblem(f"the secret file {file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SiteProblem(f"the secret file {file} is not text") from error
-    if not secret:
-        raise SiteProblem(f"the secret file {file} is empty")
-    return secret

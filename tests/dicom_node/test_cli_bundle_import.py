@@ -56,6 +56,14 @@ def test_a_refusal_is_one_line_with_its_code_and_no_traceback(parity: Path, smal
     assert small.left_behind() == []
 
 
+def test_settings_that_are_wrong_are_named_without_their_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOM_NODE_HTTP__PORT", "geheim")
+    result = CliRunner().invoke(app, ["bundle", "import", "--name", "small", "--ctclip", "model.pt"])
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (1, True)
+    assert result.stderr.startswith("http.port: ")
+    assert "geheim" not in result.output
+
+
 def test_a_pickle_is_refused(small: SmallCheckpoints) -> None:
     path = small.save("model.pt", torch.nn.Linear(2, 2))
     result = run(small, "--slice-classifier", path)

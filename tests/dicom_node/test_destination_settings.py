@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dicom_node.settings import DestinationSettings, Hl7DestinationSettings, load_settings
+from dicom_node.destination_settings import DestinationSettings, Hl7DestinationSettings
+from dicom_node.settings_file import load_settings
 
 PACS = '[[destinations]]\nname = "pacs"\nhost = "h"\nport = 104\naet = "PACS"\n'
 RIS = '[[destinations]]\nkind = "hl7"\nname = "ris"\nhost = "h"\nport = 2575\n'

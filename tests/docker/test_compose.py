@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dicom_node.settings import load_settings
+from dicom_node.settings_file import load_settings
 from dicom_node.viewer.package import OHIF
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -60,3 +60,9 @@ def test_every_setting_is_there_with_its_default() -> None:
         for name in re.findall(r"`([a-z_.]+)`", row[0])
     }
     assert {name: _in_words(default) for name, default in _settings(Settings).items()} == written
+
+
+def test_no_setting_is_described_twice() -> None:
+    rows = [line.partition(" | ")[0] for line in PAGE.read_text(encoding="utf-8").splitlines()]
+    named = [row for row in rows if row.startswith("| ") and "`" in row]
+    assert [row for row in named if named.count(row) > 1] == []

@@ -12,6 +12,7 @@ from dicom_node.cstore import Peer, send_objects, verify
 from dicom_node.errors import ArchiveRefused, AssociationRejected
 from dicom_node.local_orthanc import LocalOrthanc
 from dicom_node.orthanc import Orthanc
+from dicom_node.orthanc_connection import OrthancConnection
 from tests.dicom_node.studies import send, write_chest
 
 MakeOrthanc = Callable[..., LocalOrthanc]
@@ -64,5 +65,5 @@ def test_files_are_given_as_they_came_and_again_when_sent_again(
 
 def test_dicomweb_and_plug_in_are_loaded(make_orthanc: MakeOrthanc) -> None:
     orthanc = make_orthanc()
-    plugins = Orthanc(orthanc.settings())._json("GET", "/plugins")
+    plugins = OrthancConnection(orthanc.settings()).json("GET", "/plugins")
     assert {"dicom-web", "python"} <= set(plugins)
