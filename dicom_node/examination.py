@@ -9,22 +9,20 @@ end here.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field
 
-from dicom_node.active_bundle import ActiveBundle
 from dicom_node.errors import ArchiveMissing, describe_fault
-from dicom_node.gate import Gate
-from dicom_node.key import WorkKey, settings_digest, work_key
-from dicom_node.ledger import Ledger, NewWork, WorkRecord
-from dicom_node.ledger_records import NOT_EXAMINED
+from dicom_node.key_maker import KeyMaker
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import NOT_EXAMINED, NewWork, WorkRecord
 from dicom_node.log import work_on
 from dicom_node.orthanc import ArchiveSeries, ArchiveStudy, Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.rejection_notes import RejectionNote, rejection_notes
-from dicom_node.settings import ReportSettings
 from dicom_node.steps import ABANDONED, ImagesChanged, images_rejected
+from dicom_node.work_queue import WorkQueue
 from inference.errors import SeriesRefusal
 from inference.instance_header import InstanceHeader
 from inference.series import SeriesChoice, choose_series
@@ -32,61 +30,15 @@ from inference.series import SeriesChoice, choose_series
 logger = logging.getLogger(__name__)
 
 
-class WorkQueue(Protocol):
-    """Takes up work that stands in the ledger; each of its methods may be called again for the same work."""
-
-    def enqueue_study(self, key: str) -> None:
-        """Analyse, report, store and deliver, as far as that is not done yet."""
-
-    def enqueue_originals(self, key: str) -> None:
-        """Deliver the originals of a refused study to the destinations that want originals."""
-
-
-@dataclass(frozen=True)
-class KeyMaker:
-    """Makes keys of work for what this node is now: bundle, software, settings.
-
-    A key is made and its work entered inside `taking_in`, where the bundle stays the same.
-    """
-
-    bundle: ActiveBundle
-    report_settings: ReportSettings
-
-    @property
-    def taking_in(self) -> Gate:
-        """Closed while what was taken in is finished and another bundle takes over."""
-        return self.bundle.taking_in
-
-    def for_bundle(self, plan: WorkPlan) -> WorkPlan:
-        """The plan, to be answered by the bundle of the moment."""
-        return replace(plan, bundle=self.bundle.identity.digest)
-
-    def key(self, plan: WorkPlan, attempt: int = 0) -> WorkKey:
-        """The key of a plan."""
-        return work_key(
-            plan.study_uid,
-            plan.series_uid,
-            plan.checksums,
-            bundle_digest=self.bundle.identity.digest,
-            runtime=self.bundle.runtime,
-            settings=settings_digest(self.report_settings),
-            attempt=attempt,
-        )
-
-    def refusal_key(self, study_uid: str, reason: str) -> WorkKey:
-        """The key of a study none of whose series can be chosen, whatever else of it still comes."""
-        empty = WorkPlan(study_uid=study_uid, series_uid="", instances=(), decisions=())
-        return replace(self.key(empty), images=reason)
-
-
 @dataclass(frozen=True)
 class Examiner:
-    """Examines studies of the archive; used by one thread at a time."""
+    """Examines studies of the archive; used by one thread at a time, but for `again`."""
 
     orthanc: Orthanc
     ledger: Ledger
     keys: KeyMaker
     queue: WorkQueue
+    _asking: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def examine(self, orthanc_id: str) -> None:
         """Look at one study and enter the work that it makes, if any.
@@ -153,6 +105,8 @@ class Examiner:
     def again(self, record: WorkRecord) -> str:
         """Enter the study of `record` as a new attempt, and return its key; work that is under way is enough.
 
+        Two requests at once, as by a double click, are one attempt.
+
         Raises
         ------
         ArchiveError
@@ -160,12 +114,13 @@ class Examiner:
         """
         if record.orthanc_id is None:
             raise ArchiveMissing("the study is not in the archive: upload it again")
-        latest = self.ledger.latest(record.study_uid) or record
-        if not latest.ended:
-            return latest.key
-        with self.keys.taking_in.passing():
-            study = self.orthanc.study(record.orthanc_id)
-            return self._enter(study, self._foreign(study), again=True)
+        with self._asking:
+            latest = self.ledger.latest(record.study_uid) or record
+            if not latest.ended:
+                return latest.key
+            with self.keys.taking_in.passing():
+                study = self.orthanc.study(record.orthanc_id)
+                return self._enter(study, self._foreign(study), again=True)
 
     def _gone(self, orthanc_id: str) -> None:
         """The study is no longer in the archive."""
@@ -251,7 +206,7 @@ class Examiner:
     def _foreign(self, study: ArchiveStudy) -> list[ArchiveSeries]:
         """The study's series that are not ours."""
         series = [self.orthanc.series(series_id) for series_id in study.series_ids]
-        own = self.ledger.own_series(item.series_uid for item in series)
+        own = self.ledger.objects.own_series(item.series_uid for item in series)
         return [item for item in series if item.series_uid not in own]
 
     def _plan(self, study: ArchiveStudy, series: Sequence[ArchiveSeries]) -> WorkPlan:

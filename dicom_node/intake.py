@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 
 from dicom_node.archive_health import ArchiveHealth
 from dicom_node.archive_memory import ArchiveMemory
-from dicom_node.delivery import pause_s
 from dicom_node.errors import ArchiveError
 from dicom_node.examination import Examiner
 from dicom_node.orthanc import ArchiveStudy, Orthanc
+from dicom_node.retries import pause_s
 from dicom_node.settings import IntakeSettings
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Intake:
         self._stop.set()
         self._waiting.wake()
         for thread in self._threads:
-            thread.join(timeout=30)
+            if thread.is_alive():  # it was never started where another part did not come up
+                thread.join(timeout=30)
 
     def hint(self, orthanc_id: str) -> None:
         """A study may be complete; returns at once."""

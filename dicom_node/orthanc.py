@@ -1,33 +1,25 @@
-"""The one place that speaks to Orthanc (REST, 1.10.1 and later): one keep-alive connection for each thread.
+"""What the node asks of Orthanc (REST, 1.10.1 and later): studies, headers, files, changes.
 
 What a viewer reads by DICOMweb goes through `orthanc_dicomweb.py`.
-
-`http.client` on one connection fetched 1,200 slices a second where a new connection each, or the study's
-archive, gave tens; more threads did not help.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import http.client
 import json
-import socket
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydicom.dataset import Dataset
 
-from dicom_node.errors import ArchiveError, ArchiveMissing, ArchiveRefused, ArchiveUnavailable
+from dicom_node.errors import ArchiveMissing, ArchiveRefused
+from dicom_node.orthanc_connection import OrthancConnection
 from dicom_node.orthanc_tags import dataset_from_tags
 from dicom_node.settings import OrthancSettings
 from inference.dataset_values import is_uid
 
-_CHUNK = 1 << 20
 _STUDIES_A_PAGE = 500
 _CHANGES_A_PAGE = 1000
 
@@ -85,50 +77,36 @@ class Orthanc:
     """
 
     def __init__(self, settings: OrthancSettings) -> None:
-        url = urlsplit(settings.url)
-        if url.scheme not in {"http", "https"} or not url.hostname:
-            raise ArchiveRefused("orthanc.url is not an http(s) URL")
-        self._secure = url.scheme == "https"
-        self._host = url.hostname
-        self._port = url.port or (443 if self._secure else 80)
-        self._base = url.path.rstrip("/")
-        self._timeout_s = settings.timeout_s
-        # Without it 1.10.1 may compress every file anew: 15 instead of hundreds of slices a second.
-        self._headers = {"Accept-Encoding": "identity"}
-        credentials = settings.credentials()
-        if credentials is not None:
-            token = base64.b64encode(":".join(credentials).encode()).decode()
-            self._headers["Authorization"] = f"Basic {token}"
-        self._threads = threading.local()
+        self._connection = OrthancConnection(settings)
 
     def system(self) -> dict[str, Any]:
         """What Orthanc says of itself: `Version`, `Name`, `DicomAet`, `ApiVersion` ..."""
-        answer: dict[str, Any] = self._json("GET", "/system")
+        answer: dict[str, Any] = self._connection.json("GET", "/system")
         return answer
 
     def statistics(self) -> dict[str, Any]:
         """How much Orthanc holds: `CountStudies`, `CountInstances`, `TotalDiskSizeMB` ..."""
-        answer: dict[str, Any] = self._json("GET", "/statistics")
+        answer: dict[str, Any] = self._connection.json("GET", "/statistics")
         return answer
 
     def find_studies(self, query: Mapping[str, str]) -> list[dict[str, str]]:
         """The tags of studies that match as in a C-FIND (PS3.4 C.2.2.2): of each study and of its patient."""
         wanted = {"Level": "Study", "Expand": True, "Query": dict(query)}
-        found = self._json("POST", "/tools/find", body=json.dumps(wanted).encode())
+        found = self._connection.json("POST", "/tools/find", body=json.dumps(wanted).encode())
         return [{**item["PatientMainDicomTags"], **item["MainDicomTags"]} for item in found]
 
     def studies(self) -> list[ArchiveStudy]:
         """Every study of the archive."""
         found: list[ArchiveStudy] = []
         while True:
-            page = self._json("GET", f"/studies?expand&since={len(found)}&limit={_STUDIES_A_PAGE}")
+            page = self._connection.json("GET", f"/studies?expand&since={len(found)}&limit={_STUDIES_A_PAGE}")
             found += [_study(item) for item in page]
             if len(page) < _STUDIES_A_PAGE:
                 return found
 
     def study(self, orthanc_id: str) -> ArchiveStudy:
         """One study."""
-        return _study(self._json("GET", f"/studies/{orthanc_id}"))
+        return _study(self._connection.json("GET", f"/studies/{orthanc_id}"))
 
     def study_id(self, study_uid: str) -> str:
         """Orthanc's identifier of the study with this UID."""
@@ -140,7 +118,7 @@ class Orthanc:
 
     def series(self, orthanc_id: str) -> ArchiveSeries:
         """One series."""
-        item = self._json("GET", f"/series/{orthanc_id}")
+        item = self._connection.json("GET", f"/series/{orthanc_id}")
         return ArchiveSeries(
             orthanc_id=orthanc_id,
             series_uid=item["MainDicomTags"].get("SeriesInstanceUID", ""),
@@ -150,15 +128,14 @@ class Orthanc:
 
     def headers(self, series_id: str) -> dict[str, Dataset]:
         """Headers without pixels of every instance of a series, by Orthanc's identifier, in one request."""
-        answer: dict[str, Any] = self._json("GET", f"/series/{series_id}/instances-tags")
+        answer: dict[str, Any] = self._connection.json("GET", f"/series/{series_id}/instances-tags")
         return {instance: dataset_from_tags(tags) for instance, tags in answer.items()}
 
     def instance_md5(self, instance_id: str) -> str:
         """MD5 of the stored file, as Orthanc recorded it; of its bytes where Orthanc keeps none."""
         try:
-            recorded = (
-                self._request("GET", f"/instances/{instance_id}/attachments/dicom/md5").decode().strip()
-            )
+            answer = self._connection.body("GET", f"/instances/{instance_id}/attachments/dicom/md5")
+            recorded = answer.decode().strip()
         except ArchiveMissing:
             recorded = ""
         if recorded:
@@ -167,20 +144,16 @@ class Orthanc:
 
     def instance_file(self, instance_id: str) -> bytes:
         """The stored file, byte for byte."""
-        return self._request("GET", f"/instances/{instance_id}/file")
+        return self._connection.body("GET", f"/instances/{instance_id}/file")
 
     def fetch_instance(self, instance_id: str, target: Path) -> str:
         """Write the stored file to `target` and return the MD5 of what was written."""
         digest = hashlib.md5(usedforsecurity=False)
-        response = self._open("GET", f"/instances/{instance_id}/file", None)
+        pieces = self._connection.pieces("GET", f"/instances/{instance_id}/file")
         with target.open("wb") as sink:
-            while chunk := self._read(response, _CHUNK):
-                digest.update(chunk)
-                sink.write(chunk)
-        if response.length:
-            # Reading in pieces, http.client does not say that the end is missing.
-            self._drop_connection()
-            raise ArchiveUnavailable("Orthanc broke off while answering")
+            for piece in pieces:
+                digest.update(piece)
+                sink.write(piece)
         return digest.hexdigest()
 
     def store(self, data: bytes) -> str:
@@ -189,15 +162,15 @@ class Orthanc:
         A success alone proves nothing (a plug-in or a full disk may drop what was accepted): the instance is
         asked for.
         """
-        answer = self._json("POST", "/instances", body=data)
+        answer = self._connection.json("POST", "/instances", body=data)
         if not isinstance(answer, dict) or not answer.get("ID"):
             raise ArchiveRefused("Orthanc did not store the instance")
-        self._json("GET", f"/instances/{answer['ID']}")
+        self._connection.json("GET", f"/instances/{answer['ID']}")
         return str(answer["ID"])
 
     def changes(self, since: int) -> ChangePage:
         """Changes after sequence number `since`, oldest first."""
-        answer = self._json("GET", f"/changes?since={since}&limit={_CHANGES_A_PAGE}")
+        answer = self._connection.json("GET", f"/changes?since={since}&limit={_CHANGES_A_PAGE}")
         return ChangePage(
             changes=tuple(
                 Change(sequence=item["Seq"], kind=item["ChangeType"], orthanc_id=item["ID"])
@@ -209,75 +182,13 @@ class Orthanc:
 
     def last_change(self) -> int:
         """Sequence number of the newest change, 0 where there is none."""
-        return int(self._json("GET", "/changes?last")["Last"])
+        return int(self._connection.json("GET", "/changes?last")["Last"])
 
     def _lookup(self, uid: str, level: str) -> str:
-        for item in self._json("POST", "/tools/lookup", body=uid.encode()):
+        for item in self._connection.json("POST", "/tools/lookup", body=uid.encode()):
             if item["Type"] == level:
                 return str(item["ID"])
         raise ArchiveMissing(f"the archive does not have the {level.lower()}")
-
-    def _json(self, method: str, path: str, body: bytes | None = None) -> Any:
-        text = self._request(method, path, body)
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ArchiveUnavailable("Orthanc's answer is not JSON") from error
-
-    def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        return self._read(self._open(method, path, body))
-
-    def _read(self, response: http.client.HTTPResponse, size: int | None = None) -> bytes:
-        try:
-            return response.read(size)
-        except (OSError, http.client.HTTPException) as error:
-            self._drop_connection()
-            raise ArchiveUnavailable("Orthanc broke off while answering") from error
-
-    def _open(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        """The response to one request, its status checked, its body unread."""
-        reused = getattr(self._threads, "connection", None) is not None
-        try:
-            response = self._send(method, path, body)
-        except (OSError, http.client.HTTPException) as error:
-            self._drop_connection()
-            # A kept connection that Orthanc closed meanwhile says nothing of Orthanc: once more on a new one.
-            # Every request here may be repeated: storing the same instance twice is the same instance.
-            if not reused or isinstance(error, TimeoutError):
-                raise _unavailable(error) from error
-            try:
-                response = self._send(method, path, body)
-            except (OSError, http.client.HTTPException) as again:
-                self._drop_connection()
-                raise _unavailable(again) from again
-        if response.status >= 400:
-            self._drain(response)
-            raise _status_error(response.status, method, path)
-        return response
-
-    def _send(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        connection: http.client.HTTPConnection | None = getattr(self._threads, "connection", None)
-        if connection is None:
-            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-            connection = kind(self._host, self._port, timeout=self._timeout_s)
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._threads.connection = connection
-        connection.request(method, self._base + path, body=body, headers=self._headers)
-        return connection.getresponse()
-
-    def _drain(self, response: http.client.HTTPResponse) -> None:
-        """Read an error's body, so that the connection stays usable; it may quote tags and is not kept."""
-        try:
-            response.read()
-        except (OSError, http.client.HTTPException):
-            self._drop_connection()
-
-    def _drop_connection(self) -> None:
-        connection: http.client.HTTPConnection | None = getattr(self._threads, "connection", None)
-        self._threads.connection = None
-        if connection is not None:
-            connection.close()
 
 
 def _study(item: Mapping[str, Any]) -> ArchiveStudy:
@@ -296,22 +207,3 @@ def _study_uid(item: Mapping[str, Any]) -> str:
     if is_uid(stated):
         return stated
     return f"2.25.{int.from_bytes(hashlib.sha256(item['ID'].encode()).digest()[:16], 'big')}"
-
-
-def _unavailable(error: Exception) -> ArchiveUnavailable:
-    if isinstance(error, TimeoutError):
-        return ArchiveUnavailable("Orthanc does not answer in time")
-    if isinstance(error, ConnectionRefusedError):
-        return ArchiveUnavailable("Orthanc is not running: connection refused")
-    return ArchiveUnavailable(f"Orthanc cannot be reached: {type(error).__name__}")
-
-
-def _status_error(status: int, method: str, path: str) -> ArchiveError:
-    resource = f"{method} {path.partition('?')[0]}"
-    if status == 404:
-        return ArchiveMissing(f"Orthanc does not have it ({resource})")
-    if status in {401, 403}:
-        return ArchiveRefused(f"Orthanc does not accept the credentials ({status}, {resource})")
-    if status < 500:
-        return ArchiveRefused(f"Orthanc does not accept the request ({status}, {resource})")
-    return ArchiveUnavailable(f"Orthanc failed ({status}, {resource})")

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicom_node.active_bundle import BundleReplaced
-from dicom_node.examination import KeyMaker, WorkQueue
-from dicom_node.ledger import Ledger, NewWork, WorkRecord
-from dicom_node.ledger_records import PURPOSES, Purpose
+from dicom_node.key_maker import KeyMaker
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import PURPOSES, NewWork, Purpose, WorkRecord
 from dicom_node.log import work_on
 from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.upload_study import uploaded_study
 from dicom_node.uploads import Upload
+from dicom_node.work_queue import WorkQueue
 from inference.errors import Refusal, SeriesRefusal
 from inference.preamble import PREAMBLE_BYTES, PREFIX, without_preamble
 
@@ -151,7 +152,7 @@ class UploadWork:
 
 def remove_unclaimed(ledger: Ledger, key: str) -> None:
     """Remove the objects that were made for callers who are all gone; those of the archive stay."""
-    for file in ledger.forget_objects(key):
+    for file in ledger.objects.forget(key):
         file.unlink(missing_ok=True)
 
 

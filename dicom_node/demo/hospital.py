@@ -19,10 +19,11 @@ import httpx
 import tomli_w
 
 from dicom_node.cstore import Peer
+from dicom_node.destination_settings import DestinationSettings
 from dicom_node.errors import NodeError
 from dicom_node.local_orthanc import LocalOrthanc, require_free_port
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import DestinationSettings, Settings
+from dicom_node.settings import Settings
 
 STABLE_AGE_S = 3
 PACS = "pacs"

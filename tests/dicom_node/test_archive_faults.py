@@ -16,6 +16,7 @@ from dicom_node.examination import Examiner
 from dicom_node.local_orthanc import LocalOrthanc
 from dicom_node.node import Node
 from dicom_node.orthanc import Orthanc
+from dicom_node.orthanc_connection import OrthancConnection
 from dicom_node.steps import StudySteps
 from dicom_node.uploads import Upload
 from dicom_node.workflow import StudyWorkflows
@@ -108,7 +109,9 @@ def test_study_that_is_removed_before_it_could_be_examined_ends_visibly(
     send(write_chest(tmp_path, "removed"), site.archive)
     eventually(lambda: _states(node, "removed") == ["failing"])
     client = Orthanc(site.archive.settings())
-    client._request("DELETE", f"/studies/{client.study_id(study_uid('removed'))}")
+    OrthancConnection(site.archive.settings()).body(
+        "DELETE", f"/studies/{client.study_id(study_uid('removed'))}"
+    )
     eventually(lambda: _states(node, "removed") == ["refused"])
     assert node.ledger.recent()[0].code == "images_changed"
 
@@ -167,7 +170,9 @@ def test_images_that_come_back_after_they_were_abandoned_are_analysed(
     def emptied(self: StudySteps, key: str) -> None:
         if removals:
             removals.pop()
-            client._request("DELETE", f"/studies/{client.study_id(study_uid('back'))}")
+            OrthancConnection(site.archive.settings()).body(
+                "DELETE", f"/studies/{client.study_id(study_uid('back'))}"
+            )
         fetch(self, key)
 
     monkeypatch.setattr(StudySteps, "fetch", emptied)
@@ -269,4 +274,4 @@ def test_image_that_is_just_being_replaced_is_forwarded_with_the_others(
     node = site.start(pacs.destination(forward_originals=True))
     send(write_chest(tmp_path, "moved"), site.archive)
     eventually(lambda: pacs.classes().count(CTImageStorage) == SLICES)
-    eventually(lambda: node.ledger.recent()[0].deliveries[0].state == "delivered")
+    eventually(lambda: [item.state for item in node.ledger.recent()[0].deliveries] == ["delivered"])

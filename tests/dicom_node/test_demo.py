@@ -21,7 +21,8 @@ from dicom_node.demo.outcome import Outcome, kind_of_unknown
 from dicom_node.demo.run import DemoFolderError, empty_folder
 from dicom_node.demo.scans import synthetic_scans
 from dicom_node.demo.table import print_outcomes
-from dicom_node.settings import DestinationSettings, HttpSettings, OrthancSettings, Settings
+from dicom_node.destination_settings import DestinationSettings
+from dicom_node.settings import HttpSettings, OrthancSettings, Settings
 from tests.dicom_node.conftest import eventually, next_free_port
 from tests.dicom_node.small_study import SLICES, write_small_chest, write_tiny_bundle
 from tests.dicom_node.studies import write_scout

@@ -15,6 +15,7 @@ from dicom_node.intake import FEED
 from dicom_node.local_orthanc import LocalOrthanc
 from dicom_node.node import Node
 from dicom_node.orthanc import Orthanc
+from dicom_node.orthanc_connection import OrthancConnection
 from dicom_node.settings import IntakeSettings
 from tests.dicom_node.conftest import Pacs, Site, eventually, instances_of
 from tests.dicom_node.studies import (
@@ -128,7 +129,7 @@ def test_study_of_only_own_objects_makes_no_row(site: Site, tmp_path: Path) -> N
     # The study is removed, and the PACS sends our report back.
     client = Orthanc(site.archive.settings())
     orthanc_id = client.study_id(study_uid("gone"))
-    client._request("DELETE", f"/studies/{orthanc_id}")
+    OrthancConnection(site.archive.settings()).body("DELETE", f"/studies/{orthanc_id}")
     send(node.objects(record.key), site.archive)
     eventually(lambda: node.ledger.memory.seen_at(orthanc_id) == client.study(orthanc_id).last_update)
     assert _states(node, "gone") == ["reported"]

@@ -14,10 +14,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
+from dicom_node.destination_settings import DestinationSettings
 from dicom_node.local_orthanc import LocalOrthanc
 from dicom_node.node import Node
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import DestinationSettings, WorkerSettings
+from dicom_node.settings import WorkerSettings
 from inference.saliency_file import read_saliency
 from tests.dicom_node.conftest import Site, eventually, instances_of
 from tests.dicom_node.small_study import write_tiny_bundle

@@ -149,7 +149,7 @@ def test_refused_upload_has_a_row_and_leaves_nothing_behind(
 def test_upload_that_keeps_failing_ends_and_leaves_nothing_behind(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicom_node.workflow.UPLOAD_PAUSE_S", 0.1)
+    monkeypatch.setattr("dicom_node.study_runs.UPLOAD_PAUSE_S", 0.1)
     site.analyser.faults = [RuntimeError("broken")] * 3
     node = site.start()
     paths = write_chest(tmp_path, "broken")
