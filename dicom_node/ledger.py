@@ -7,12 +7,11 @@ reported, refused (code, sentence, remedy) or failing and being retried; none is
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from sqlalchemy import Engine, create_engine, delete, event, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
@@ -21,33 +20,30 @@ from dicom_node.archive_memory import ArchiveMemory
 from dicom_node.delivery_book import DeliveryBook
 from dicom_node.errors import SiteProblem
 from dicom_node.feedback_book import FeedbackBook
+from dicom_node.ledger_database import database_words, open_engine
 from dicom_node.ledger_records import (
     NOT_EXAMINED,
     PURPOSES,
-    DeliveryRecord,
     NewWork,
-    ObjectRecord,
     Purpose,
     State,
     WorkRecord,
-    object_record,
     work_records,
 )
-from dicom_node.ledger_tables import ObjectRow, StageRow, Table, WorkRow
+from dicom_node.ledger_tables import StageRow, Table, WorkRow
+from dicom_node.object_book import ObjectBook
 from dicom_node.plan import WorkPlan
 from dicom_node.study_list import StudyList
 from dicom_node.worker_roll import WorkerRoll
 from inference.errors import Refusal
 
-__all__ = ["DeliveryRecord", "Ledger", "NewWork", "ObjectRecord", "WorkRecord"]
-
 
 class Ledger:
     """The ledger in the database at `url` (SQLAlchemy's form, with its password if it has one).
 
-    In the same database: `memory`, what the intake remembers of the archive; `deliveries`, what each
-    destination got; `workers`, which processes live; `feedback`, what was rejected; `answers`, the answers in
-    short; `studies`, lists of studies for a person who looks for some.
+    In the same database: `memory`, what the intake remembers of the archive; `objects`, what was made of each
+    key; `deliveries`, what each destination got; `workers`, which processes live; `feedback`, what was
+    rejected; `answers`, the answers in short; `studies`, lists of studies for a person who looks for some.
 
     Raises
     ------
@@ -57,12 +53,13 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         try:
-            self._engine = _engine(url)
+            self._engine = open_engine(url)
             Table.metadata.create_all(self._engine)
         except (SQLAlchemyError, ImportError) as error:
             raise SiteProblem(f"the ledger's database cannot be used: {database_words(error)}") from error
         self._session = sessionmaker(self._engine, expire_on_commit=False)
         self.memory = ArchiveMemory(self._session)
+        self.objects = ObjectBook(self._session)
         self.deliveries = DeliveryBook(self._session)
         self.workers = WorkerRoll(self._session)
         self.feedback = FeedbackBook(self._session)
@@ -155,7 +152,7 @@ class Ledger:
 
     def unfinished(self) -> list[WorkRecord]:
         """Rows that did not end, oldest first."""
-        query = select(WorkRow).where(WorkRow.ended_at.is_(None)).order_by(WorkRow.number)
+        query = select(WorkRow).where(_not_ended()).order_by(WorkRow.number)
         with self._session() as session:
             return work_records(session, session.scalars(query).all())
 
@@ -167,7 +164,7 @@ class Ledger:
 
     def backlog(self) -> dict[str, int]:
         """How many rows that did not end are in each state."""
-        query = select(WorkRow.state, func.count()).where(WorkRow.ended_at.is_(None)).group_by(WorkRow.state)
+        query = select(WorkRow.state, func.count()).where(_not_ended()).group_by(WorkRow.state)
         with self._session() as session:
             return {state: int(count) for state, count in session.execute(query)}
 
@@ -291,67 +288,13 @@ class Ledger:
             for stage, value in seconds.items():
                 session.merge(StageRow(key=key, stage=stage, seconds=value))
 
-    def add_objects(self, key: str, objects: Iterable[ObjectRecord]) -> None:
-        """The objects of a key; entered before any of them leaves, so that none of them ever makes work."""
-        with self._session.begin() as session:
-            for item in objects:
-                session.merge(ObjectRow(key=key, **{**asdict(item), "path": str(item.path)}))
-
-    def objects(self, key: str) -> list[ObjectRecord]:
-        """The objects of a key in their order."""
-        query = select(ObjectRow).where(ObjectRow.key == key).order_by(ObjectRow.number)
-        with self._session() as session:
-            return [object_record(row) for row in session.scalars(query)]
-
-    def forget_objects(self, key: str) -> list[Path]:
-        """Take back the objects of an upload that were made for its caller only; the files to remove."""
-        made_for_caller = update(WorkRow).where(WorkRow.key == key, WorkRow.purpose == "objects")
-        with self._session.begin() as session:
-            if (
-                session.execute(made_for_caller.values(purpose="answer").returning(WorkRow.key)).first()
-                is None
-            ):
-                return []
-            paths = delete(ObjectRow).where(ObjectRow.key == key).returning(ObjectRow.path)
-            return [Path(path) for path in session.scalars(paths)]
-
-    def unclaimed(self) -> list[str]:
-        """Keys of uploads that ended and whose objects were made for a caller only."""
-        query = select(WorkRow.key).where(WorkRow.purpose == "objects", WorkRow.ended_at.is_not(None))
-        with self._session() as session:
-            return list(session.scalars(query))
-
-    def key_of_object(self, sop_instance_uid: str) -> str | None:
-        """The key that an object of ours was made for."""
-        with self._session() as session:
-            return session.scalar(select(ObjectRow.key).where(ObjectRow.sop_instance_uid == sop_instance_uid))
-
-    def own_series(self, series_uids: Iterable[str]) -> set[str]:
-        """Those of the series that this node made."""
-        query = select(ObjectRow.series_uid).where(ObjectRow.series_uid.in_(list(series_uids))).distinct()
-        with self._session() as session:
-            return set(session.scalars(query))
-
     def _change(self, key: str, **values: Any) -> None:
         statement = update(WorkRow).where(WorkRow.key == key).values(updated_at=time.time(), **values)
         with self._session.begin() as session:
             session.execute(statement)
 
 
-def database_words(error: Exception) -> str:
-    """What the driver says of the database ("database or disk is full"), without statement and values."""
-    return str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
-
-
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _: Any) -> None:
-        # Readers do not wait for the writer, and a committed row survives a kill at any moment.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
+def _not_ended() -> ColumnElement[bool]:
+    """By the state first, which has an index: to look into every row takes long, for each holds its plan."""
+    open_states = set(get_args(State)) - {"reported", "refused"}
+    return and_(WorkRow.state.in_(sorted(open_states)), WorkRow.ended_at.is_(None))

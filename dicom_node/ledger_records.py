@@ -37,6 +37,11 @@ class DeliveryRecord:
     delivered_at: datetime | None
     objects: int
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it is not tried again by itself: the settings must change, or a person ask."""
+        return self.state == "failing" and self.next_attempt_at is None
+
 
 @dataclass(frozen=True)
 class WorkRecord:
@@ -119,8 +124,8 @@ class NewWork:
 class ObjectRecord:
     """One DICOM object that the node made; `number` orders those of a key, the structured report first.
 
-    `kind` is one of `settings.ObjectKind`, or that with a word for an SOP class behind a hyphen: the same
-    report for a destination that takes no other.
+    `kind` is one of `settings_section.ObjectKind`, or that with a word for an SOP class behind a hyphen: the
+    same report for a destination that takes no other.
     """
 
     sop_instance_uid: str

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.orm import Session, aliased, sessionmaker
 
 from dicom_node.answer_book import AnswerRecord, record_of
 from dicom_node.ledger_records import WorkRecord, work_records
-from dicom_node.ledger_tables import AnswerRow, DeliveryRow, WorkRow
+from dicom_node.ledger_tables import AnswerRow, DeliveryRow, FeedbackRow, WorkRow
 from inference.study_result import Verdict
 
-Group = Literal["working", "reported", "refused", "failing", "undelivered"]
+Group = Literal["working", "reported", "refused", "failing", "undelivered", "rejected"]
 GROUPS: tuple[Group, ...] = get_args(Group)
-"""`undelivered` is not a state of its own: a destination still lacks the results of a study."""
+"""The last two are no states: a destination still lacks the results of a study; a person rejected its results
+or its images."""
 
 _WORKING = ("queued", "fetching", "analysing", "reporting", "storing")
 
@@ -51,11 +52,15 @@ class StudyFilter:
 
 @dataclass(frozen=True)
 class StudyEntry:
-    """One line: the newest work on a study, its answer where there is one, how often it was worked on."""
+    """One line: the newest work on a study, its answer where there is one, how often it was worked on.
+
+    `rejected`: a person rejected its results, or images of the study.
+    """
 
     record: WorkRecord
     answer: AnswerRecord | None
     works: int
+    rejected: bool
 
 
 @dataclass(frozen=True)
@@ -87,21 +92,37 @@ class StudyList:
             records = work_records(session, session.scalars(rows).all())
             answers = _answers(session, [record.key for record in records])
             works = _works(session, {record.study_uid for record in records} - {""})
+            rejected = _rejected(session, [record.key for record in records])
         entries = (
-            StudyEntry(record, answers.get(record.key), works.get(record.study_uid, 1)) for record in records
+            StudyEntry(
+                record, answers.get(record.key), works.get(record.study_uid, 1), record.key in rejected
+            )
+            for record in records
         )
         return StudyPage(tuple(entries), total)
 
+    def retried(self, most: int) -> list[WorkRecord]:
+        """Work that failed and is to be tried again, what failed last first."""
+        rows = (
+            select(WorkRow)
+            .where(WorkRow.state == "failing", WorkRow.ended_at.is_(None))
+            .order_by(WorkRow.updated_at.desc())
+            .limit(most)
+        )
+        with self._session() as session:
+            return work_records(session, session.scalars(rows).all())
+
     def counts(self) -> dict[Group, int]:
         """How many studies are in each group."""
+        of_state = select(WorkRow.state, func.count()).where(_newest()).group_by(WorkRow.state)
         with self._session() as session:
-            return {
-                group: session.scalar(
-                    select(func.count()).select_from(WorkRow).where(_condition(StudyFilter(group=group)))
-                )
-                or 0
-                for group in GROUPS
-            }
+            states = {state: int(count) for state, count in session.execute(of_state)}
+            counts: dict[Group, int] = {group: states.get(group, 0) for group in GROUPS}
+            counts["working"] = sum(states.get(state, 0) for state in _WORKING)
+            for group in ("undelivered", "rejected"):
+                among = select(func.count()).select_from(WorkRow).where(_newest(), _in_group(group))
+                counts[group] = session.scalar(among) or 0
+        return counts
 
 
 def _answers(session: Session, keys: list[str]) -> dict[str, AnswerRecord]:
@@ -116,6 +137,10 @@ def _works(session: Session, study_uids: set[str]) -> dict[str, int]:
         .group_by(WorkRow.study_uid)
     )
     return {study_uid: int(count) for study_uid, count in session.execute(query)}
+
+
+def _rejected(session: Session, keys: list[str]) -> set[str]:
+    return set(session.scalars(select(WorkRow.key).where(WorkRow.key.in_(keys), _in_group("rejected"))))
 
 
 def _condition(wanted: StudyFilter) -> ColumnElement[bool]:
@@ -138,15 +163,25 @@ def _condition(wanted: StudyFilter) -> ColumnElement[bool]:
 
 
 def _newest() -> ColumnElement[bool]:
-    """The row is the newest of its study."""
-    later = aliased(WorkRow)
-    newer = exists().where(later.study_uid == WorkRow.study_uid, later.number > WorkRow.number)
-    return or_(WorkRow.study_uid == "", not_(newer))
+    """The row is the newest of its study.
+
+    Rows are large (each holds its plan), and reading them takes long; so the numbers of those that are the
+    newest come from an index alone, and a sum in place of the column keeps SQLite from fetching each of
+    these rows by its number.
+    """
+    row = aliased(WorkRow)
+    of_studies = select(func.max(row.number)).where(row.study_uid != "").group_by(row.study_uid)
+    of_unknown = select(row.number).where(row.study_uid == "")
+    return (WorkRow.number + 0).in_(union_all(of_studies, of_unknown))
 
 
 def _in_group(group: Group) -> ColumnElement[bool]:
     if group == "working":
         return WorkRow.state.in_(_WORKING)
     if group == "undelivered":
-        return exists().where(DeliveryRow.key == WorkRow.key, DeliveryRow.state == "failing")
+        return WorkRow.key.in_(select(DeliveryRow.key).where(DeliveryRow.state == "failing"))
+    if group == "rejected":
+        results = select(FeedbackRow.key).where(FeedbackRow.key != "")
+        images = select(FeedbackRow.study_uid).where(FeedbackRow.key == "")
+        return or_(WorkRow.key.in_(results), WorkRow.study_uid.in_(images))
     return WorkRow.state == group

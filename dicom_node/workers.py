@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 
 from dicom_node.durable import Durable
-from dicom_node.ledger import Ledger, database_words
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_database import database_words
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class Heartbeat:
     def stop(self) -> None:
         """End; the others take over what is left if this process does not come back."""
         self._stop.set()
-        self._thread.join(timeout=30)
+        if self._thread.is_alive():  # it was never started where another part did not come up
+            self._thread.join(timeout=30)
 
     def _run(self) -> None:
         resumed_at = time.monotonic()

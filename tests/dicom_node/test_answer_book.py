@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dicom_node.answer_book import answer_record
-from dicom_node.ledger import Ledger, NewWork
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import NewWork
 from dicom_node.plan import WorkPlan
 from dicom_node.study_list import StudyFilter
 from inference.series import SeriesChoice

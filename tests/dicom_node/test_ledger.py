@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.ledger import Ledger, NewWork, ObjectRecord
-from dicom_node.ledger_records import Purpose
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import NewWork, Purpose
 from dicom_node.plan import PlannedInstance, WorkPlan
 from inference.study_result import SeriesDecision
 
@@ -124,15 +124,6 @@ def test_deliveries_of_a_key(ledger: Ledger) -> None:
         3,
     )
     assert ledger.deliveries.due() == []
-
-
-def test_own_series_are_known(ledger: Ledger) -> None:
-    ledger.add(_new("a"))
-    report = ObjectRecord("1.9.1", "1.2.840.10008.5.1.4.1.1.88.34", "1.9", "1.2", "sr", 0, Path("sr.dcm"))
-    ledger.add_objects("a", [report])
-    ledger.add_objects("a", [report])
-    assert ledger.objects("a") == [report]
-    assert ledger.own_series(["1.2.9", "1.9"]) == {"1.9"}
 
 
 def test_memory_of_the_archive(ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ import pytest
 from pydicom.uid import Comprehensive3DSRStorage
 from sqlalchemy import create_engine, inspect
 
+from dicom_node.study_list import GROUPS, StudyFilter
 from tests.dicom_node.conftest import Pacs, Site, eventually, next_free_port
 from tests.dicom_node.studies import send, write_chest
 
@@ -83,6 +84,10 @@ def test_study_is_reported_and_a_restart_goes_on(
     node = site.restart(settings)
     eventually(lambda: {record.state for record in node.ledger.recent()} == {"reported"})
     eventually(lambda: pacs.classes().count(Comprehensive3DSRStorage) == 2)
+    eventually(lambda: node.ledger.studies.counts()["undelivered"] == 0)
+    assert node.ledger.backlog() == {}
+    pages = {group: node.ledger.studies.page(StudyFilter(group=group), 1, 10).total for group in GROUPS}
+    assert pages == node.ledger.studies.counts() == {**dict.fromkeys(GROUPS, 0), "reported": 2}
     tables = inspect(create_engine(settings.database() or ""))
     assert "work" in tables.get_table_names()
     assert "workflow_status" in tables.get_table_names(schema="dbos")

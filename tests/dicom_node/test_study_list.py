@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.ledger import Ledger, NewWork
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import NewWork, ObjectRecord
 from dicom_node.plan import WorkPlan
+from dicom_node.rejection_notes import RejectionNote
 from dicom_node.study_list import StudyFilter
 from inference.errors import RefusalCode, SeriesRefusal
 from inference.series import SeriesChoice
@@ -73,8 +75,45 @@ def test_groups_and_their_counts(ledger: Ledger) -> None:
     for group in ("refused", "failing", "undelivered"):
         assert keys(ledger, StudyFilter(group=group)) == [group]
     assert ledger.studies.counts() == {
-        "working": 2, "reported": 2, "refused": 1, "failing": 1, "undelivered": 1,
+        "working": 2, "reported": 2, "refused": 1, "failing": 1, "undelivered": 1, "rejected": 0,
     }  # fmt: skip
+
+
+def test_what_is_being_retried_is_listed_and_what_failed_for_good_is_not(ledger: Ledger) -> None:
+    for key, uid in [
+        ("first", "1.1"),
+        ("for good", "1.2"),
+        ("earlier", "1.3"),
+        ("later", "1.3"),
+        ("new", "1.4"),
+    ]:
+        enter(ledger, key, uid)
+    ledger.failing("for good", "it is no DICOM", None)
+    for key in ("earlier", "later", "first"):
+        ledger.failing(key, "Orthanc is away", 5)
+    assert [record.key for record in ledger.studies.retried(2)] == ["first", "later"]
+    assert [record.key for record in ledger.studies.retried(9)] == ["first", "later", "earlier"]
+    assert ledger.backlog()["failing"] == 3
+
+
+def test_what_was_rejected_is_found(ledger: Ledger) -> None:
+    for key, uid in [("a", "1.1"), ("b", "1.2"), ("c", "1.3"), ("d", "1.4"), ("", "")]:
+        enter(ledger, key or "upload", uid)
+    made = [
+        ObjectRecord(f"9.{number}", "1.2", "9", uid, "sr", 0, Path("sr.dcm"))
+        for number, uid in enumerate(["1.1", "1.3"])
+    ]
+    ledger.objects.add("a", made[:1])
+    ledger.objects.add("c", made[1:])
+    for uid, rejected, images in [("1.1", "9.0", ()), ("1.2", "8.1", ("8.1",)), ("1.3", "9.1", ())]:
+        note = RejectionNote(f"7.{uid}", "113001", frozenset({rejected}))
+        ledger.feedback.record(uid, [note], images)
+    enter(ledger, "again", "1.3")  # the results that were rejected are no longer the newest
+    page = ledger.studies.page(StudyFilter(group="rejected"), 1, 10)
+    assert [entry.record.key for entry in page.entries] == ["b", "a"]
+    assert ledger.studies.counts()["rejected"] == 2
+    everything = ledger.studies.page(StudyFilter(), 1, 10).entries
+    assert {entry.record.key for entry in everything if entry.rejected} == {"a", "b"}
 
 
 def test_verdict_date_and_uid_narrow_the_list(ledger: Ledger) -> None:
