@@ -20,9 +20,12 @@ MAX_KEY_SLICES = 5
 
 
 def finding_saliency(
-    ensemble: Ensemble, reading: Reading, prepared: EncoderInput, volume: CTVolume
+    ensemble: Ensemble, reading: Reading, prepared: EncoderInput, volume: CTVolume, lungs: Lungs | None
 ) -> dict[str, SaliencyMap]:
-    """The saliency of every finding of the bundle: of its supervised column, else of its CT-CLIP column."""
+    """The saliency of every finding of the bundle: of its supervised column, else of its CT-CLIP column.
+
+    Where the lungs are known the body around them is, which the maps then keep to.
+    """
     wanted: dict[str, dict[str, int]] = {SUPERVISED: {}, CTCLIP: {}}
     for spec in ensemble.bundle.manifest.findings:
         member = next(
@@ -42,6 +45,7 @@ def finding_saliency(
                         list(indices.values()),
                         prepared,
                         volume.voxels_hu.shape,
+                        body=lungs.body if lungs is not None else None,
                     ),
                     strict=True,
                 )

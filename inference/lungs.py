@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.body_extent import BodyExtent
 from inference.body_mask import TISSUE_ABOVE_HU, inside_body, width
 from inference.coarse_grid import CoarseGrid, coarse_grid
 from inference.errors import RefusalCode, VolumeRefusal
@@ -68,6 +69,8 @@ class Lungs:
         of `densitometry` are the measured ones.
     mean_hu
         Mean density of the aerated volume without its border and without gas that stands for a lung.
+    body
+        Where the whole body is; None where only the lungs are known.
     """
 
     left: Mask
@@ -76,6 +79,7 @@ class Lungs:
     spacing_mm: tuple[float, float, float]
     volume_ml: float
     mean_hu: float
+    body: BodyExtent | None = None
 
     @property
     def areas_mm2(self) -> NDArray[np.float64]:
@@ -148,7 +152,9 @@ def find_lungs(volume: CTVolume) -> Lungs:
         aerated |= air & dilated(gas, 2)
         volume_ml = float(aerated.sum()) * grid.voxel_ml
     left, right = lung_fields(grid, aerated, midline_mm)
-    return Lungs(left, right, grid.factors, grid.spacing_mm, volume_ml, float(grid.hu[core].mean()))
+    body = BodyExtent(inside, grid.factors, volume.voxels_hu.shape)
+    mean_hu = float(grid.hu[core].mean())
+    return Lungs(left, right, grid.factors, grid.spacing_mm, volume_ml, mean_hu, body)
 
 
 def _refusal(volume_ml: float, height_mm: float) -> VolumeRefusal:

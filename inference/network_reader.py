@@ -75,7 +75,7 @@ class NetworkReader:
             reading = ensemble.read(prepared.tensor, study.plane_sources, study.stages, meter)
             with study.stages.measure("saliency"):
                 saliency = ensemble.memory.whole(
-                    lambda: finding_saliency(ensemble, reading, prepared, study.volume)
+                    lambda: finding_saliency(ensemble, reading, prepared, study.volume, study.lungs)
                 )
             self._keep(meter)
             warnings = (*reading.warnings, *ensemble.memory.take_warnings())

@@ -13,6 +13,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.body_extent import BodyExtent
 from inference.overview import CoronalOverview
 from inference.saliency import AXES, SaliencyMap
 
@@ -65,6 +66,13 @@ def saliency_bytes(
             f"shape_{number}": np.array(saliency.shape),
         }
         arrays |= {f"centres_{number}_{axis}": centres for axis, centres in enumerate(saliency.centres)}
+    body = next((saliency.body for saliency in maps.values() if saliency.body is not None), None)
+    if body is not None:  # one for all maps, which are of one CT
+        arrays |= {
+            "body": np.packbits(body.inside),
+            "body_shape": np.array(body.inside.shape),
+            "body_factors": np.array(body.factors),
+        }
     names = json.dumps({"format": _FORMAT, "findings": list(maps)}).encode()
     arrays["names"] = np.frombuffer(names, np.uint8)
     with BytesIO() as buffer:
@@ -84,6 +92,7 @@ def read_saliency(content: bytes) -> StoredSaliency:
         table = json.loads(arrays["names"].tobytes())
         if table["format"] != _FORMAT:
             raise ValueError(f"saliency of format {table['format']}, this software reads {_FORMAT}")
+        body = _body(arrays) if "body" in arrays else None
         maps = {
             name: SaliencyMap(
                 values=arrays[f"values_{number}"].astype(np.float32),
@@ -91,9 +100,18 @@ def read_saliency(content: bytes) -> StoredSaliency:
                 to_source=arrays[f"to_source_{number}"],
                 shape=tuple(int(count) for count in arrays[f"shape_{number}"]),
                 seen=arrays[f"seen_{number}"],
+                body=body,
             )
             for number, name in enumerate(table["findings"])
         }
         rows_mm, columns_mm = (float(length) for length in arrays["overview_spacing_mm"])
         overview = CoronalOverview(arrays["overview_hu"], (rows_mm, columns_mm))
         return StoredSaliency(maps, arrays["volume_affine"], overview)
+
+
+def _body(arrays: Mapping[str, NDArray[np.generic]]) -> BodyExtent:
+    slices, rows, columns = (int(count) for count in arrays["body_shape"])
+    along, down, across = (int(factor) for factor in arrays["body_factors"])
+    inside = np.unpackbits(np.asarray(arrays["body"], np.uint8), count=slices * rows * columns)
+    shape = tuple(int(count) for count in arrays["shape_0"])
+    return BodyExtent(inside.astype(bool).reshape(slices, rows, columns), (along, down, across), shape)

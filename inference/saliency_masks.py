@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.image_plane import ImagePlane
 from inference.saliency_file import StoredSaliency
-from inference.slice_stack import ImagePlane
 
 ImageMasks = dict[tuple[str, int | None], NDArray[np.bool_]]
 """Boolean [row, column] by SOP Instance UID and frame number (from 1; None in a single-frame instance)."""

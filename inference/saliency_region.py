@@ -23,7 +23,7 @@ ONE_SIDE = 0.8
 """Share of a finding's saliency that one side must hold for the finding to be called by it."""
 
 _STEPS_TO_A_PLACE = 4  # of the contour; the map is linear in between
-_APART = 1e-6  # of the threshold: how clearly inside and outside are told apart
+_APART = 1e-6  # how clearly inside and outside are told apart
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,10 @@ class SaliencyPiece:
         return "right" if share <= 1 - ONE_SIDE else None
 
     def region(self, volume: CTVolume) -> SaliencyRegion | None:
-        """The piece on the slice of its peak; None where it reaches the threshold between two slices only."""
+        """The piece on the slice of its peak; None where it reaches the threshold in no voxel near that.
+
+        So it is where it does between two slices only, or outside of the body.
+        """
         voxel = self.saliency.peak()
         if voxel is None:
             return None
@@ -100,41 +103,45 @@ def _outline(
 ) -> tuple[tuple[float, float], ...] | None:
     """The outer edge of the piece around a voxel on its slice, closed, as SCOORD counts; None without one.
 
-    The map is linear between places that lie many pixels apart, so that not every pixel is needed.
+    The map is linear between places that lie many pixels apart, so that not every pixel is needed. Closed
+    along the edge of the body, where that is known, and else of the image.
     """
     index, row, column = voxel
-    plane = saliency.plane(index)
+    plane = saliency.reach(index, threshold)
     rows, columns = (
         _sampled(count, kept, _step(saliency, axis))
         for axis, (count, kept) in enumerate(zip(plane.shape, (row, column), strict=True), start=1)
     )
     values = plane[np.ix_(rows, columns)].astype(np.float64)
-    labels, _ = ndimage.label(values >= threshold)
+    labels, _ = ndimage.label(values >= 1)
     label = labels[np.searchsorted(rows, row), np.searchsorted(columns, column)]
     if label == 0:
         return None
     piece = ndimage.binary_fill_holes(labels == label)
-    above, below = threshold * (1 + _APART), threshold * (1 - _APART)
-    values = np.where(piece, np.maximum(values, above), np.minimum(values, below))
+    values = np.where(piece, np.maximum(values, 1 + _APART), np.minimum(values, 1 - _APART))
     # A frame at the image's edge, so that the outline closes there.
     lines = contour_generator(
         x=np.array([-0.5, *columns, plane.shape[1] - 0.5]),
         y=np.array([-0.5, *rows, plane.shape[0] - 0.5]),
         z=np.pad(values, 1),
-    ).lines(threshold)
+    ).lines(1.0)
     outer = max((np.asarray(line) for line in lines), key=_area)
     return tuple((round(float(x) + 0.5, 2), round(float(y) + 0.5, 2)) for x, y in outer)
 
 
 def _step(saliency: SaliencyMap, axis: int) -> int:
-    """Pixels between two samples along rows (axis 1) or columns (axis 2) of the CT."""
+    """Pixels between two samples along rows (axis 1) or columns (axis 2) of the CT.
+
+    Where the map ends with the body, no more than lie between two voxels of that.
+    """
     points = saliency.points
     apart = [
         np.abs(np.diff(points[..., axis], axis=other)).max()
         for other, count in enumerate(saliency.values.shape)
         if count > 1
     ]
-    return max(1, int(max(apart, default=1.0) / _STEPS_TO_A_PLACE))
+    step = max(1, int(max(apart, default=1.0) / _STEPS_TO_A_PLACE))
+    return step if saliency.body is None else min(step, saliency.body.factors[axis])
 
 
 def _sampled(count: int, kept: int, step: int) -> NDArray[np.intp]:

@@ -65,7 +65,7 @@ def located_findings(bundle: Bundle, cases: Iterable[Case], target: InputGrid) -
             continue
         prepared = encoder_input(volume, bundle.manifest.input)
         reading = ensemble.read(prepared.tensor, plane_names(case, len(prepared.tensor)))
-        maps = finding_saliency(ensemble, reading, prepared, volume)
+        maps = finding_saliency(ensemble, reading, prepared, volume, lungs)
         cells = coarse_masks(case, target)
         for spec in bundle.manifest.findings:
             scores = [reading.scores[member][name] for member, name in _split(spec.columns)]

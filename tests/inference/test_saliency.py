@@ -241,7 +241,7 @@ def maps_of(
     ensemble = Ensemble(bundle)
     reading = ensemble.read(prepared.tensor, [f"plane {index}" for index in range(len(prepared.tensor))])
     assert reading.anomaly is not None
-    found = finding_saliency(ensemble, reading, prepared, volume)["Pleural effusion"]
+    found = finding_saliency(ensemble, reading, prepared, volume, None)["Pleural effusion"]
     return found, anomaly_saliency(reading.anomaly, prepared, volume.voxels_hu.shape)
 
 

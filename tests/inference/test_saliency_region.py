@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from inference.body_extent import BodyExtent
 from inference.encoder_input import encoder_input
 from inference.findings import findings, side_warning
 from inference.lungs import Lungs
@@ -34,16 +35,26 @@ SIDES = SaliencySpec(0.2, 0.95, 40)
 OVERVIEW = CoronalOverview(np.full((5, 7), -800, np.int16), (2.0, 0.7))
 
 
-def map_of(tokens: NDArray[np.float32], volume: CTVolume, spec: InputSpec = SPEC) -> SaliencyMap:
+def map_of(
+    tokens: NDArray[np.float32], volume: CTVolume, spec: InputSpec = SPEC, body: BodyExtent | None = None
+) -> SaliencyMap:
     """A map whose values are those of tokens (z, x, y) that are not negative."""
     leaf = torch.from_numpy(tokens)[None, ..., None]
     prepared = encoder_input(volume, spec)
     shape = volume.voxels_hu.shape
     planes = len(tokens)  # undoes the mean over planes
     (found,) = saliency_maps(
-        lambda values: planes * pooled_tokens(values).sum(dim=1, keepdim=True), leaf, [0], prepared, shape
-    )
+        lambda values: planes * pooled_tokens(values).sum(dim=1, keepdim=True), leaf, [0], prepared, shape,
+        body=body,
+    )  # fmt: skip
     return found
+
+
+def body_in_the_middle() -> BodyExtent:
+    """Rows 16 to 55 and columns 12 to 47 of every slice."""
+    inside = np.zeros((10, 35, 30), bool)
+    inside[:, 8:28, 6:24] = True
+    return BodyExtent(inside, (2, 2, 2), SHAPE)
 
 
 def volume(place: Callable[[CTVolume], CTVolume] = straight) -> CTVolume:
@@ -154,6 +165,60 @@ def test_padding_says_nothing_at_the_edge_of_the_ct(place: Callable[[CTVolume], 
     assert saliency_piece(loud, 2.0) is None
 
 
+@pytest.mark.parametrize("place", [straight, feet_first, prone])
+def test_a_region_ends_with_the_body_and_air_around_it_says_nothing(
+    place: Callable[[CTVolume], CTVolume],
+) -> None:
+    """Every place of the map is above the threshold, and those of air are the loudest."""
+    ct, body = volume(place), body_in_the_middle()
+    known = map_of(np.ones((8, 12, 12), np.float32), ct, body=body)
+    assert 0.1 < known.seen.mean() < 0.9
+    values = np.where(known.seen, 1, 99).astype(np.float32)
+    values[4, 9, 6] = 1.1
+    saliency = map_of(values, ct, body=body)
+    peak = saliency.peak()
+    assert peak is not None
+    assert body.holds(np.array(peak))
+    region = region_of(saliency, ct, 0.5)
+    assert region.peak == pytest.approx(1.1)
+    x, y = np.array(region.polygon).T
+    np.testing.assert_allclose([x.min(), x.max(), y.min(), y.max()], [12, 48, 16, 56], atol=1.5)
+    mask = saliency.plane(region.slice.index) >= 0.5
+    assert (mask & filled(region, SHAPE[1:])).sum() > 0.95 * (mask | filled(region, SHAPE[1:])).sum()
+
+
+def test_a_peak_at_the_edge_of_the_body_is_anchored_in_it() -> None:
+    """The middle of the place with the peak lies in air, and the region is the part of it in the body."""
+    ct, body = volume(), body_in_the_middle()
+    edge = map_of(np.zeros((8, 12, 12), np.float32), ct, body=body)
+    held = body.holds(edge.points)
+    across, down = 5, 6
+    outer = next(x for x in range(12) if edge.seen[4, x, down] and not held[4, x, down])
+    tokens = np.zeros((8, 12, 12), np.float32)
+    tokens[4, outer, down] = 1.0
+    saliency = map_of(tokens, ct, body=body)
+    assert saliency.peak_place() == (4, outer, down)
+    assert outer < across
+    region = region_of(saliency, ct, 0.4)
+    assert body.holds(np.array([region.slice.index, region.slice.row, region.slice.column]))
+    x, _ = np.array(region.polygon).T
+    assert x.min() > 10
+
+
+def test_what_reaches_the_threshold_in_no_voxel_of_the_body_has_no_region() -> None:
+    ct, body = volume(), body_in_the_middle()
+    edge = map_of(np.zeros((8, 12, 12), np.float32), ct, body=body)
+    held = body.holds(edge.points)
+    outer = next(x for x in range(12) if edge.seen[4, x, 6] and not held[4, x, 6])
+    saliency = map_of(one_token((4, outer, 6)), ct, body=body)
+    index, _, _ = saliency.peak() or (-1, 0, 0)
+    reached = float(saliency.plane(index).max())
+    assert 0 < reached < 0.95
+    piece = saliency_piece(saliency, (1 + reached) / 2)
+    assert piece is not None
+    assert piece.region(ct) is None
+
+
 def lungs_of(left: tuple[slice, ...], right: tuple[slice, ...]) -> Lungs:
     """Boxes of lung in a CT of SHAPE, a coarse voxel being a voxel."""
     fields = np.zeros((2, *SHAPE), bool)
@@ -225,6 +290,7 @@ def test_the_file_gives_back_the_maps_and_where_they_lie(place: Callable[[CTVolu
     assert content == saliency_bytes(maps, ct.affine, OVERVIEW)
     stored = read_saliency(content)
     assert list(stored.maps) == list(maps)
+    assert all(saliency.body is None for saliency in stored.maps.values())
     np.testing.assert_array_equal(stored.overview.hu, OVERVIEW.hu)
     assert stored.overview.spacing_mm == OVERVIEW.spacing_mm
     for name, saliency in maps.items():
@@ -234,6 +300,16 @@ def test_the_file_gives_back_the_maps_and_where_they_lie(place: Callable[[CTVolu
         index, row, column = saliency.points[3, 5, 7]
         expected = ct.affine @ [column, row, index, 1]
         np.testing.assert_allclose(stored.place_affine(name) @ [3, 5, 7, 1], expected, atol=1e-6)
+
+
+def test_the_file_keeps_the_body() -> None:
+    ct, body = volume(), body_in_the_middle()
+    saliency = map_of(np.ones((8, 12, 12), np.float32), ct, body=body)
+    stored = read_saliency(saliency_bytes({"Узел": saliency}, ct.affine, OVERVIEW)).maps["Узел"]
+    assert stored.body is not None
+    assert stored.body.factors == body.factors
+    np.testing.assert_array_equal(stored.body.inside, body.inside)
+    np.testing.assert_array_equal(stored.plane(9), saliency.plane(9))
 
 
 def test_a_file_of_another_format_or_kind_is_no_saliency() -> None:
