@@ -102,7 +102,7 @@ def _measured(histograms: NDArray[np.int64], voxel_ml: float) -> Iterator[Measur
     )  # fmt: skip
     yield Measurement(
         "LAA-910", _percent(counts, hu < -910), _PERCENT,
-        f"Share of the lungs' voxels below -910 HU (Müller et al., Chest 94, 1988). {_NOISE}.",
+        f"Share of the lungs' voxels below -910 HU (Mueller et al., Chest 94, 1988). {_NOISE}.",
     )  # fmt: skip
     yield Measurement(
         "HAA", _percent(counts, (hu >= -600) & (hu <= -250)), _PERCENT,

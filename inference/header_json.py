@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from inference.functional_groups import FrameTraits
+from inference.image_plane import ImagePlane
 from inference.instance_header import InstanceHeader
-from inference.slice_stack import ImagePlane
 
 
 def header_to_json(header: InstanceHeader) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from inference import dataset_values as values
 from inference.functional_groups import FunctionalGroups
-from inference.slice_stack import ImagePlane
+from inference.image_plane import ImagePlane
 
 FIELD_MM = (1.0, 2000.0)
 """Length of an image's sides that a CT can have; any other is a mistake of the header (or an attack)."""

@@ -21,8 +21,8 @@ from inference import dataset_values as values
 from inference.body_region import Region, body_region
 from inference.functional_groups import FrameTraits, FunctionalGroups
 from inference.header_planes import planes_of_frames, single_plane
+from inference.image_plane import ImagePlane
 from inference.projection_words import names_projection
-from inference.slice_stack import ImagePlane
 
 MULTI_FRAME = frozenset({EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
 CT_STORAGE = frozenset({CTImageStorage, *MULTI_FRAME})

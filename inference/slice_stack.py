@@ -1,4 +1,4 @@
-"""Image planes in patient coordinates, and the stack that they make: order, spacing, affine, gaps.
+"""The stack that image planes make: order, spacing, affine, gaps.
 
 Everything here is PS3.3 C.7.6.2 (Image Plane Module) and needs no pixels, so that the choice of a series and
 the reading of its pixels judge geometry by the same rules. Coordinates are DICOM's: LPS, mm.
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import RefusalCode, VolumeRefusal
+from inference.image_plane import SAME_SPACING, ImagePlane
 
 MAX_TILT_DEGREES = 30.0
 """Beyond this angle between planes and patient axis a stack is not axial, or its tilt is not straightened."""
@@ -30,48 +31,6 @@ SPACING_TOLERANCE = 0.02  # of the median distance: a slice taken as it is where
 GAP_TOLERANCE = 0.15  # of the median distance: a gap of a whole number of slices
 VARIABLE_SPACING = 0.25  # of the median distance: spacing that is resampled by position
 LATERAL_TOLERANCE_MM = 1.0
-SAME_SPACING = 1e-3  # of the pixel spacing
-DIRECTION_TOLERANCE = 2e-3  # of a direction cosine
-
-
-@dataclass(frozen=True)
-class ImagePlane:
-    """One frame's place in the patient.
-
-    `position_mm` is the centre of the first pixel; `orientation` the direction cosines of a row (towards
-    growing column index) and of a column (towards growing row index); `pixel_spacing_mm` the distance of rows
-    and of columns, in this order, as in PixelSpacing. `frame_number` counts from 1, None in a single-frame
-    instance.
-    """
-
-    sop_instance_uid: str
-    frame_number: int | None
-    position_mm: tuple[float, float, float]
-    orientation: tuple[float, float, float, float, float, float]
-    pixel_spacing_mm: tuple[float, float]
-    rows: int
-    columns: int
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """Unit vector across the plane, pointing towards the head for any plane that is nearer to axial."""
-        normal: NDArray[np.float64] = np.cross(self.orientation[:3], self.orientation[3:])
-        normal = normal / np.linalg.norm(normal)
-        return normal if normal[2] >= 0 else -normal
-
-    def parallel(self, other: ImagePlane) -> bool:
-        """Whether both have the same matrix, pixel spacing and orientation, rounding aside."""
-        return (
-            (self.rows, self.columns) == (other.rows, other.columns)
-            and all(
-                abs(own - its) <= SAME_SPACING * its
-                for own, its in zip(self.pixel_spacing_mm, other.pixel_spacing_mm, strict=True)
-            )
-            and all(
-                abs(own - its) <= DIRECTION_TOLERANCE
-                for own, its in zip(self.orientation, other.orientation, strict=True)
-            )
-        )
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from inference.acquisitions import Acquisition
 from inference.decoding import FrameRequest, decode
 from inference.dicom_files import each_header, too_slow
 from inference.errors import RefusalCode, VolumeRefusal
+from inference.image_plane import ImagePlane
 from inference.instance_header import InstanceHeader
 from inference.pixels import HounsfieldArray
 from inference.reading_process import OutOfTime
 from inference.series import best_of_series
-from inference.slice_stack import ImagePlane, SliceStack, StackedSlice, stack_planes
+from inference.slice_stack import SliceStack, StackedSlice, stack_planes
 
 MAX_BROKEN_SLICES = 2
 MAX_VOXELS = 1_000_000_000
@@ -58,11 +59,6 @@ class CTVolume:
     series_uid: str
     warnings: tuple[str, ...]
 
-    def slice_hu(self, index: int) -> NDArray[np.int16]:
-        """One slice [row, column], rounded to whole HU."""
-        rounded: NDArray[np.int16] = np.rint(self.voxels_hu[index]).astype(np.int16)
-        return rounded
-
 
 def read_volume(
     paths: Sequence[Path],
@@ -95,7 +91,7 @@ def read_volume(
             RefusalCode.UNREADABLE_PIXELS,
             f"{unreadable} of {len(headers) + unreadable} files of the series are no readable DICOM images.",
         )
-    stack = _stack(list(headers.values()))
+    stack = series_stack(list(headers.values()))
     _bounded(stack)
     try:
         frames, problems = _decoded(stack, headers, workers, deadline)
@@ -149,8 +145,14 @@ def _headers(
     return dict(headers.values()), unreadable
 
 
-def _stack(headers: list[InstanceHeader]) -> SliceStack:
-    """The stack that the images make; of several within multi-frame instances the one that was chosen."""
+def series_stack(headers: list[InstanceHeader]) -> SliceStack:
+    """The stack that the images make; of several within multi-frame instances the one that was chosen.
+
+    Raises
+    ------
+    VolumeRefusal
+        If they make none.
+    """
     if any(header.frame_traits for header in headers):
         best = best_of_series(headers)
         if isinstance(best, Acquisition):

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.analyse import DEMONSTRATION, Analyser
+from inference.analyse import Analyser
+from inference.bundle_facts import DEMONSTRATION
 from inference.details import details
 from inference.dicom_files import DicomFiles, files_below, read_headers
 from inference.errors import Refusal, RefusalCode
-from inference.fusion import FusionCode, FusionError
 from inference.saliency_file import read_saliency
 from inference.series import choose_series
 from inference.study_result import StudyResult
-from models.manifest import ConstantColumn, FallbackSpec, FindingSpec, SaliencySpec
+from models.manifest import SaliencySpec
 from models.slice_classifier import SliceClassifier
 from phantom.cases import HELD_OUT_SEEDS, Case
 from phantom.grid import centred_grid
@@ -165,75 +165,9 @@ def test_a_series_too_short_for_the_networks_is_refused(analyser: Analyser, tmp_
     assert caught.value.code in {RefusalCode.NO_LUNGS, RefusalCode.TOO_FEW_SLICES}
 
 
-def nifti_result(folder: Path, tmp_path: Path) -> StudyResult:
-    values = np.random.default_rng(0).integers(-1000, 400, (40, 40, 60)).astype(np.int16)
-    nibabel.save(nibabel.Nifti1Image(values, np.diag([-2.0, -2.0, 3.0, 1.0])), tmp_path / "v.nii")
-    return Analyser(folder).analyse_nifti(tmp_path / "v.nii", name="v")
-
-
 @pytest.fixture
 def other_bundle(tmp_path: Path) -> Iterator[Path]:
     return tmp_path / "other"
-
-
-def test_without_a_fusion_the_manifests_rule_decides_and_says_so(other_bundle: Path, tmp_path: Path) -> None:
-    rule = replace(
-        manifest(), fusion=None, fallback=FallbackSpec("highest_finding", 0.4), demonstration=False
-    )
-    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
-    assert result.probability == max(finding.probability for finding in result.findings)
-    assert result.operating_point == 0.4
-    assert result.contributions == ()
-    assert any("no fusion model" in warning for warning in result.warnings)
-    assert DEMONSTRATION not in result.warnings
-
-
-def test_a_pathological_study_without_a_present_finding_says_which_came_nearest(
-    other_bundle: Path, tmp_path: Path
-) -> None:
-    high = tuple(replace(finding, operating_point=0.999) for finding in manifest().findings)
-    rule = replace(manifest(), findings=high, fusion=None, fallback=FallbackSpec("highest_finding", 0.01))
-    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
-    assert result.decision == 1
-    assert not any(finding.present for finding in result.findings)
-    assert result.most_dangerous == max(result.findings, key=lambda finding: finding.probability).name
-    assert any("came nearest" in warning for warning in result.warnings)
-
-
-def test_severity_comes_before_probability(other_bundle: Path, tmp_path: Path) -> None:
-    nodule, emphysema = (replace(finding, operating_point=0.01) for finding in manifest().findings)
-    low = (nodule, replace(emphysema, severity=9))
-    rule = replace(manifest(), findings=low, fusion=None, fallback=FallbackSpec("highest_finding", 0.01))
-    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
-    assert all(finding.present for finding in result.findings)
-    assert result.most_dangerous == "Emphysema"
-    assert result.findings[1].probability < result.findings[0].probability
-
-
-def test_a_normal_study_names_no_pathology(other_bundle: Path, tmp_path: Path) -> None:
-    rule = replace(manifest(), fusion=None, fallback=FallbackSpec("highest_finding", 0.999))
-    result = nifti_result(write_bundle(other_bundle, rule), tmp_path)
-    assert (result.decision, result.most_dangerous) == (0, None)
-
-
-def test_a_column_that_no_member_gives_is_found_when_the_bundle_is_loaded(other_bundle: Path) -> None:
-    rule = manifest()
-    assert rule.fusion is not None
-    missing = replace(rule.fusion, columns=(*rule.fusion.columns, "kolyan_mean"))
-    folder = write_bundle(other_bundle, replace(rule, fusion=missing))
-    with pytest.raises(FusionError) as caught:
-        Analyser(folder)
-    assert caught.value.code is FusionCode.MISSING_COLUMN
-    assert "kolyan_mean" in caught.value.message
-    declared = replace(missing, constant_columns={"kolyan_mean": ConstantColumn(0.0, "not in this bundle")})
-    analyser = Analyser(write_bundle(other_bundle, replace(rule, fusion=declared)))
-    assert analyser.identity.name == "small"
-
-
-def test_a_finding_of_an_unknown_column_is_found_when_the_bundle_is_loaded(other_bundle: Path) -> None:
-    rule = replace(manifest(), findings=(FindingSpec("Lung nodule", ("ctclip_Nodule",), 0.5, 1),))
-    with pytest.raises(FusionError, match="ctclip_Nodule"):
-        Analyser(write_bundle(other_bundle, rule))
 
 
 def test_present_findings_have_a_region_and_its_map_is_kept(other_bundle: Path, chest: DicomFiles) -> None:
@@ -264,12 +198,6 @@ def test_present_findings_have_a_region_and_its_map_is_kept(other_bundle: Path, 
     header = next(item for item in chest.headers if item.sop_instance_uid == best.sop_instance_uid)
     position = stored.volume_affine @ [0, 0, best.index, 1]
     np.testing.assert_allclose(position[:3], header.planes[0].position_mm, atol=1e-3)
-
-
-def test_redrawn_weights_move_the_saliency(other_bundle: Path, bundle_folder: Path, tmp_path: Path) -> None:
-    first = nifti_result(bundle_folder, tmp_path)
-    second = nifti_result(write_bundle(other_bundle, manifest(), seed=11), tmp_path)
-    assert [item.best_slice for item in first.findings] != [item.best_slice for item in second.findings]
 
 
 def test_studies_are_prepared_while_the_networks_read_and_are_read_one_by_one(

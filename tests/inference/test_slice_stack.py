@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from inference.errors import RefusalCode, VolumeRefusal
-from inference.slice_stack import ImagePlane, stack_planes
+from inference.image_plane import ImagePlane
+from inference.slice_stack import stack_planes
 
 
 def plane(z: float, **changes: object) -> ImagePlane:

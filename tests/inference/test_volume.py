@@ -46,7 +46,7 @@ def test_slices_lie_by_position_whatever_names_and_numbers_say(tmp_path: Path) -
     images = [ct_image(index, distinct(index), InstanceNumber=99 - index) for index in range(24)]
     volume = read_volume(save(images, tmp_path))
     for index in range(24):
-        np.testing.assert_array_equal(volume.slice_hu(index), distinct(index) - 1024)
+        np.testing.assert_array_equal(np.rint(volume.voxels_hu[index]), distinct(index) - 1024)
         assert volume.sop_instance_uids[index] == f"{STUDY}.1.{index + 1}"
     assert volume.voxels_hu.dtype == np.int16
     assert volume.spacing_mm == pytest.approx((2.5, 0.8, 0.8))
@@ -68,7 +68,7 @@ def test_a_missing_slice_is_the_mean_of_its_neighbours(tmp_path: Path) -> None:
     images = [ct_image(index, distinct(10 * index)) for index in range(24) if index != 7]
     volume = read_volume(save(images, tmp_path))
     assert len(volume.voxels_hu) == 24
-    np.testing.assert_array_equal(volume.slice_hu(7), distinct(70) - 1024)
+    np.testing.assert_array_equal(np.rint(volume.voxels_hu[7]), distinct(70) - 1024)
     assert "interpolated" in volume.warnings[0]
     assert volume.sop_instance_uids[7] in {f"{STUDY}.1.7", f"{STUDY}.1.9"}
 
@@ -77,7 +77,7 @@ def test_one_broken_slice_is_left_out_with_a_warning_and_three_are_refused(tmp_p
     images = [ct_image(index, distinct(10 * index)) for index in range(24)]
     images[7].PixelData = images[7].PixelData[:100]
     volume = read_volume(save(images, tmp_path / "one"))
-    np.testing.assert_array_equal(volume.slice_hu(7), distinct(70) - 1024)
+    np.testing.assert_array_equal(np.rint(volume.voxels_hu[7]), distinct(70) - 1024)
     assert volume.warnings[0] == (
         "The pixels of 1 slice(s) cannot be decoded and were left out: at z = -282.5 mm."
     )
@@ -94,7 +94,7 @@ def test_two_files_that_cannot_be_read_are_left_out_and_a_third_is_refused(tmp_p
     for index in (3, 12):
         paths[index].write_bytes(b"broken")
     volume = read_volume(list(paths.values()))
-    np.testing.assert_array_equal(volume.slice_hu(3), distinct(30) - 1024)
+    np.testing.assert_array_equal(np.rint(volume.voxels_hu[3]), distinct(30) - 1024)
     assert volume.warnings[0] == "2 file(s) of the series cannot be read and were left out."
     assert "between z = -295.0 and -290.0 mm" in volume.warnings[1]
     paths[20].write_bytes(b"")
