@@ -11,37 +11,24 @@ from dataclasses import dataclass, field, replace
 from textwrap import wrap
 
 import numpy as np
-from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-from pydicom.valuerep import DA, TM
 
 from inference.study_result import Finding, SliceReference, StudyResult
-from structured_report.codes import concept, finding_code
+from structured_report.codes import finding_code
 from structured_report.errors import SourceError
-from structured_report.identifiers import object_uid, series_uid
 from structured_report.image_plane import ImagePlane, image_plane
 from structured_report.language import Words
-from structured_report.measurement_groups import in_reading_order
-from structured_report.object_header import (
-    ReportBasis,
-    ReportObject,
-    complete,
-    series_description,
-)
+from structured_report.object_header import ReportBasis, ReportObject, series_description
 from structured_report.percentage import percentage
-from structured_report.provenance import MANUFACTURER, PRODUCT
+from structured_report.provenance import PRODUCT
+from structured_report.reading_order import in_reading_order
+from structured_report.secondary_capture import Capture, secondary_capture
 from structured_report.slice_drawing import WINDOWS, Headline, SlicePicture, draw_slice
 from structured_report.source_text import taken_over
 
 MOST_HEADLINES = 3
 FOOTER_LENGTH = 60  # letters of a line that need not be shrunk
-_LOSSY_COMPRESSION = (
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -97,29 +84,19 @@ def _key_image(basis: ReportBasis, slices: KeySliceImages, key_slice: KeySlice) 
     header = basis.source.header(key_slice.reference)
     plane = image_plane(header, key_slice.reference.frame_number)
     drawn = draw_slice(slice_picture(result, header, slices, key_slice, basis.words))
-    dataset = SCImage(
-        pixel_array=drawn.pixels,
-        photometric_interpretation="RGB",
-        bits_allocated=8,
-        coordinate_system="PATIENT",
-        study_instance_uid=result.study_uid,
-        series_instance_uid=series_uid(result.key, SecondaryCaptureImageStorage),
-        series_number=basis.context.series_number_base + 1,
-        sop_instance_uid=object_uid(result.key, SecondaryCaptureImageStorage, key_slice.number),
-        instance_number=key_slice.number,
-        manufacturer=MANUFACTURER,
-        patient_orientation=plane.patient_orientation,
-        pixel_spacing=slices.pixel_spacing_mm if drawn.scale == (1.0, 1.0) else None,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        series_description=series_description(result, basis.words.sentence("key_images"), basis.words),
-        specific_character_set="ISO_IR 192",
+    reference = key_slice.reference
+    capture = Capture(
+        pixels=drawn.pixels,
+        key=result.key,
+        study_uid=result.study_uid,
+        number=key_slice.number,
+        series=series_description(result, basis.words.sentence("key_images"), basis.words),
+        derivation="Slice in a CT window, with markers and text of an AI result",
+        images=((reference.sop_instance_uid, reference.frame_number),),
+        orientation=plane.patient_orientation,
+        pixel_spacing_mm=slices.pixel_spacing_mm if drawn.scale == (1.0, 1.0) else None,
     )
-    complete(dataset, basis)
-    _describe(dataset, header, key_slice.reference)
-    dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = DA(basis.date), TM(basis.time)
-    if basis.source.request_attributes:
-        dataset.RequestAttributesSequence = list(basis.source.request_attributes)
-    return ReportObject("sc", dataset)
+    return secondary_capture(basis, capture)
 
 
 def slice_picture(
@@ -243,24 +220,3 @@ def _where(header: Dataset, plane: ImagePlane, reference: SliceReference, words:
     elif isinstance(number, int):
         place = "image_place"
     return words.sentence(place, image=image, number=reference.index + 1, z=z)
-
-
-def _describe(dataset: Dataset, header: Dataset, reference: SliceReference) -> None:
-    """What the image is and where it comes from."""
-    dataset.BodyPartExamined = "CHEST"  # also what makes Laterality superfluous (PS3.3 C.7.3.1)
-    dataset.BurnedInAnnotation = "NO"
-    dataset.ConversionType = "WSD"
-    # Lossy once is lossy for ever (PS3.3 C.7.6.1.1.5).
-    compression = taken_over(header, _LOSSY_COMPRESSION)
-    lossy = any(element.keyword == _LOSSY_COMPRESSION[0] and element.value == "01" for element in compression)
-    for element in compression if lossy else ():
-        dataset.add(element)
-    dataset.LossyImageCompression = "01" if lossy else "00"
-    source_image = Dataset()
-    source_image.ReferencedSOPClassUID = header.SOPClassUID
-    source_image.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    if reference.frame_number is not None:
-        source_image.ReferencedFrameNumber = reference.frame_number
-    source_image.PurposeOfReferenceCodeSequence = [concept("source_of_processing")]
-    dataset.SourceImageSequence = [source_image]
-    dataset.DerivationDescription = "Slice in a CT window, with markers and text of an AI result"

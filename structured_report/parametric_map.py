@@ -1,4 +1,8 @@
-"""Saliency as a Parametric Map (PS3.3 A.75) in its own coarse grid: one object for each located finding."""
+"""Saliency as a Parametric Map (PS3.3 A.75) in its own coarse grid: one object for each located finding.
+
+All of the map, what lies in padding and in the air around the patient too: regions and segmentations are made
+of it, and here it can be checked.
+"""
 
 from __future__ import annotations
 
@@ -32,31 +36,32 @@ from structured_report.provenance import MANUFACTURER
 from structured_report.references import imaging_header, placed
 
 LARGEST_BYTES = 20_000_000
+"""Of one object, about; a larger map is made coarser until it fits, and its label says by how much."""
+
+_BYTES_A_FRAME = 2_000  # of its functional groups; 500 in fact
 _NO_UNITS = Code("1", "UCUM", "no units")
 _AXES = 3
 
 
 def parametric_maps(basis: ReportBasis, attention: Sequence[Attention]) -> list[ReportObject]:
-    """The maps; one without any value, or larger than `LARGEST_BYTES`, is left out.
+    """The maps; one without any value is left out.
 
     There is none of images that name no frame of reference.
     """
     if not placed(basis.source):
         return []
     return [
-        _map(basis, item, number)
-        for number, item in enumerate(attention, start=1)
-        if item.values.max() > 0 and item.values.size * np.dtype(np.float32).itemsize <= LARGEST_BYTES
+        _map(basis, item, number) for number, item in enumerate(attention, start=1) if item.values.max() > 0
     ]
 
 
 def _map(basis: ReportBasis, attention: Attention, number: int) -> ReportObject:
     result, ensemble = basis.result, basis.algorithms[0]
-    values = np.ascontiguousarray(attention.values, dtype=np.float32)
+    values, affine, factor = _fitting(attention)
     highest = float(values.max())
     words = basis.words
     explanation = words.sentence("attention_to", finding=words.finding(attention.finding))
-    along, down, across = (attention.affine[:_AXES, axis] for axis in range(_AXES))
+    along, down, across = (affine[:_AXES, axis] for axis in range(_AXES))
     dataset = ParametricMap(
         source_images=[imaging_header(next(iter(basis.source.instances.values())))],
         pixel_array=values,
@@ -87,7 +92,7 @@ def _map(basis: ReportBasis, attention: Attention, number: int) -> ReportObject:
                 voi_lut_function=VOILUTFunctionValues.LINEAR_EXACT,
             )
         ],
-        content_label="SALIENCY",
+        content_label="SALIENCY" if factor == 1 else f"SALIENCY_1_{factor}",
         content_description=words.sentence("attention_notice"),
         pixel_measures=PixelMeasuresSequence(
             pixel_spacing=(_length(down), _length(across)), slice_thickness=_length(along)
@@ -96,7 +101,7 @@ def _map(basis: ReportBasis, attention: Attention, number: int) -> ReportObject:
             "PATIENT", (*(across / _length(across)), *(down / _length(down)))
         ),
         plane_positions=[
-            PlanePositionSequence("PATIENT", tuple(attention.affine[:_AXES, _AXES] + index * along))
+            PlanePositionSequence("PATIENT", tuple(affine[:_AXES, _AXES] + index * along))
             for index in range(len(values))
         ],
         series_description=series_description(result, words.sentence("saliency"), words),
@@ -105,6 +110,23 @@ def _map(basis: ReportBasis, attention: Attention, number: int) -> ReportObject:
     complete(dataset, basis)
     name_dimensions(dataset, dimension_uid(result.key, ParametricMapStorage, number))
     return ReportObject("pm", dataset)
+
+
+def _fitting(attention: Attention) -> tuple[NDArray[np.float32], NDArray[np.float64], int]:
+    """The map, its affine, and how many of its places along each axis make one, so that an object holds it.
+
+    A coarser place has the greatest value of those that it is made of: no peak is lost.
+    """
+    values, affine, factor = np.ascontiguousarray(attention.values, np.float32), attention.affine, 1
+    while values.nbytes + _BYTES_A_FRAME * len(values) > LARGEST_BYTES:
+        a, b, c = (size + size % 2 for size in values.shape)
+        even = np.zeros((a, b, c), np.float32)
+        even[tuple(map(slice, values.shape))] = values
+        values = even.reshape(a // 2, 2, b // 2, 2, c // 2, 2).max(axis=(1, 3, 5))
+        doubled = np.diag([2.0, 2.0, 2.0, 1.0])
+        doubled[:_AXES, _AXES] = 0.5  # the middle of the first two
+        affine, factor = affine @ doubled, 2 * factor
+    return values, affine, factor
 
 
 def _length(axis: NDArray[np.float64]) -> float:

@@ -1,4 +1,7 @@
-"""Saliency as a Segmentation (PS3.3 A.51): a segment for each located finding, on the source's own pixels."""
+"""Saliency as a Segmentation (PS3.3 A.51): a segment for each located finding, on the source's own pixels.
+
+Of a large series there is room for some: the most dangerous ones, and the series says how many of how many.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import SegmentationStorage
 
+from inference.study_result import StudyResult
 from structured_report.attention import Attention, ImageKey
 from structured_report.codes import finding_code
 from structured_report.identifiers import dimension_uid, object_uid, series_uid, tracking_uid
@@ -26,23 +30,36 @@ from structured_report.object_header import (
     series_description,
 )
 from structured_report.provenance import MANUFACTURER
+from structured_report.reading_order import in_reading_order
 from structured_report.references import imaging_header, placed
 from structured_report.source import SourceStudy
+
+MOST_PIXELS = 1_000_000_000
+"""Of all segments on all images: 125 MB of bits, and 1 GB while the object is made."""
 
 _ALGORITHM_FAMILY = codes.cid7162.ArtificialIntelligence
 _COLOURS = ((255, 191, 64), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0))
 
 
+def drawn_findings(result: StudyResult, images: int, rows: int, columns: int) -> tuple[str, ...]:
+    """The located findings for which a segmentation of so many images has room, in reading order."""
+    located = [finding.name for finding in in_reading_order(result.findings) if finding.region is not None]
+    return tuple(located[: max(1, MOST_PIXELS // (images * rows * columns))])
+
+
 def segmentation(basis: ReportBasis, attention: Sequence[Attention]) -> list[ReportObject]:
     """One object with a segment for each finding that reaches an image; none where none does.
 
-    None either of images that name no frame of reference, in which nothing can be placed, and of one image
-    alone that does not say how thick it is.
+    `attention` has masks of the `drawn_findings` alone. There is none either of images that name no frame
+    of reference, in which nothing can be placed, and of one image alone that does not say how thick it is.
     """
     drawn = [item for item in attention if item.masks]
     if not drawn or not placed(basis.source):
         return []
-    result, ensemble = basis.result, basis.algorithms[0]
+    result, ensemble, words = basis.result, basis.algorithms[0], basis.words
+    what = words.sentence("attention")
+    if len(drawn) < len(attention):
+        what = f"{what} {len(drawn)}/{len(attention)}"
     headers, pixels = _pixels(basis, drawn)
     if not _with_thickness(headers, basis.source):
         return []
@@ -60,8 +77,8 @@ def segmentation(basis: ReportBasis, attention: Sequence[Attention]) -> list[Rep
         software_versions=ensemble.version,
         device_serial_number=ensemble.uid,
         content_label="ATTENTION",
-        content_description=basis.words.sentence("attention_notice"),
-        series_description=series_description(result, basis.words.sentence("attention"), basis.words),
+        content_description=words.sentence("attention_notice"),
+        series_description=series_description(result, what, words),
     )
     complete(dataset, basis)
     name_dimensions(dataset, dimension_uid(result.key, SegmentationStorage, 1))
@@ -91,10 +108,8 @@ def _segment(basis: ReportBasis, attention: Attention, number: int) -> SegmentDe
 
 def _pixels(basis: ReportBasis, attention: Sequence[Attention]) -> tuple[list[Dataset], NDArray[np.bool_]]:
     """Headers of the instances that any segment reaches, and [image, row, column, segment]."""
-    reached = {key for item in attention for key in item.masks}
-    instances = {
-        uid: header for uid, header in basis.source.instances.items() if any(uid == key[0] for key in reached)
-    }
+    reached = {uid for item in attention for uid, _ in item.masks}
+    instances = {uid: header for uid, header in basis.source.instances.items() if uid in reached}
     keys = [key for uid, header in instances.items() for key in _images(uid, header)]
     first = next(iter(attention[0].masks.values()))
     pixels = np.zeros((len(keys), *first.shape, len(attention)), dtype=bool)

@@ -17,14 +17,13 @@ from PIL import Image, ImageDraw
 
 from structured_report.codes import Window
 from structured_report.lettering import AMBER, BLACK, GREY, WHITE, fitting, font_of, outlined
+from structured_report.line_drawing import Lines
 
 WINDOWS: dict[Window, tuple[float, float]] = {
     "lung": (-600.0, 1500.0),
     "mediastinum": (40.0, 400.0),
 }  # centre, width
 SMALLEST_WIDTH = 512  # pixels; below it the slice is enlarged, or its lettering could not be read
-
-_SUPERSAMPLING = 4  # Pillow draws lines and circles without anti-aliasing
 
 _STRONGEST_GLOW = 0.4  # of the colour; the anatomy below must stay legible
 
@@ -123,6 +122,25 @@ def draw_slice(picture: SlicePicture) -> DrawnSlice:
     return DrawnSlice(np.asarray(canvas), head.height, scale)
 
 
+def draw_outlines(image: Image.Image, outlines: Sequence[Polygon], scale: tuple[float, float]) -> None:
+    """Draw outlines, as those of `SlicePicture`, on a slice (RGB) of `scale` drawn pixels per source one."""
+    unit = image.width / SMALLEST_WIDTH
+    lines = Lines(image, unit)
+    drawn = _drawn(outlines, scale)
+    for outline in drawn:
+        lines.outline(outline)
+    lines.draw()
+    if len(drawn) > 1:
+        _numbers(ImageDraw.Draw(image), drawn, unit)
+
+
+def _drawn(outlines: Sequence[Polygon], scale: tuple[float, float]) -> list[list[tuple[float, float]]]:
+    """In drawn coordinates (x, y), whose integers are pixel centres."""
+    return [
+        [(column * scale[1] - 0.5, row * scale[0] - 0.5) for column, row in outline] for outline in outlines
+    ]
+
+
 def _scale(picture: SlicePicture) -> tuple[float, float]:
     """Drawn pixels per source pixel, by row and by column: square pixels, at least 512 of them across."""
     columns = picture.voxels_hu.shape[1]
@@ -179,12 +197,8 @@ def _annotated(
     grey: Image.Image, picture: SlicePicture, scale: tuple[float, float], unit: float
 ) -> Image.Image:
     image = _glowing(grey.convert("RGB"), picture)
-    lines = _Lines(image, unit)
-    # In drawn coordinates, whose integers are pixel centres.
-    outlines = [
-        [(column * scale[1] - 0.5, row * scale[0] - 0.5) for column, row in outline]
-        for outline in picture.outlines
-    ]
+    lines = Lines(image, unit)
+    outlines = _drawn(picture.outlines, scale)
     for outline in outlines:
         lines.outline(outline)
     _scale_bar(lines, image, picture.pixel_spacing_mm[1] / scale[1], unit, picture.scale_label)
@@ -217,20 +231,36 @@ def _glowing(image: Image.Image, picture: SlicePicture) -> Image.Image:
 
 def _numbers(draw: ImageDraw.ImageDraw, outlines: list[list[tuple[float, float]]], unit: float) -> None:
     """A number beside each outline; those at nearly one place share a label, or none could be read."""
+    size = (float(draw.im.size[0]), float(draw.im.size[1]))
     marks: dict[tuple[float, float], list[int]] = {}
     for number, outline in enumerate(outlines, start=1):
-        corner = max(outline, key=lambda point: point[0] - point[1])  # towards the upper right
+        corner = _corner(outline, size, unit)
         near = next((mark for mark in marks if math.dist(mark, corner) < 22 * unit), corner)
         marks.setdefault(near, []).append(number)
     font = font_of("SemiBold", 18 * unit)
-    width, _ = draw.im.size
     for (x, y), numbers in marks.items():
         label = ", ".join(map(str, numbers))
-        left = min(x + 4 * unit, width - font.getlength(label) - 6 * unit)
+        left = min(x + 4 * unit, size[0] - font.getlength(label) - 6 * unit)
         outlined(draw, (left, max(y - 4 * unit, 22 * unit)), label, where="lb", font=font)
 
 
-def _scale_bar(lines: _Lines, image: Image.Image, mm_per_pixel: float, unit: float, scale_label: str) -> None:
+def _corner(
+    outline: list[tuple[float, float]], size: tuple[float, float], unit: float
+) -> tuple[float, float]:
+    """The point of an outline for its number: the upper right one clear of letters, scale and edges."""
+    width, height = size
+    letters = ((0.0, height / 2), (width, height / 2), (width / 2, 0.0), (width / 2, height))
+
+    def clear(point: tuple[float, float]) -> bool:
+        x, y = point
+        on_scale = x > 0.55 * width and y > height - 44 * unit
+        at_edge = x > width - 40 * unit or y < 26 * unit
+        return not on_scale and not at_edge and all(math.dist(point, mark) > 44 * unit for mark in letters)
+
+    return max(outline, key=lambda point: (clear(point), point[0] - point[1]))
+
+
+def _scale_bar(lines: Lines, image: Image.Image, mm_per_pixel: float, unit: float, scale_label: str) -> None:
     """A bar with a tick every centimetre at the lower right, clear of the letter in the middle."""
     width, height = image.size
     room = 0.3 * width * mm_per_pixel / 10.0
@@ -244,32 +274,3 @@ def _scale_bar(lines: _Lines, image: Image.Image, mm_per_pixel: float, unit: flo
     label = scale_label.format(length=centimetres)
     position = (right - length - 6 * unit, y)
     outlined(ImageDraw.Draw(image), position, label, where="rm", font=font_of("SemiBold", 16 * unit))
-
-
-class _Lines:
-    """Anti-aliased lines, each with a dark halo to stand out on bright and on dark tissue."""
-
-    def __init__(self, image: Image.Image, unit: float) -> None:
-        size = (image.width * _SUPERSAMPLING, image.height * _SUPERSAMPLING)
-        self._image, self._unit = image, unit
-        self._layers = {name: Image.new("L", size) for name in ("halo", "white", "amber")}
-
-    def line(self, x0: float, y0: float, x1: float, y1: float) -> None:
-        """A white line between two points, in pixels of the image."""
-        ends = [(value + 0.5) * _SUPERSAMPLING for value in (x0, y0, x1, y1)]
-        for name, width in (("halo", 3.5), ("white", 1.5)):
-            thickness = round(width * self._unit * _SUPERSAMPLING)
-            ImageDraw.Draw(self._layers[name]).line(ends, fill=255, width=thickness)
-
-    def outline(self, points: Sequence[tuple[float, float]]) -> None:
-        """An amber line through (x, y) points, in pixels of the image; its inside stays as it is."""
-        corners = [((x + 0.5) * _SUPERSAMPLING, (y + 0.5) * _SUPERSAMPLING) for x, y in points]
-        for name, width in (("halo", 4.0), ("amber", 2.0)):
-            thickness = round(width * self._unit * _SUPERSAMPLING)
-            ImageDraw.Draw(self._layers[name]).line(corners, fill=255, width=thickness, joint="curve")
-
-    def draw(self) -> None:
-        """Put what was drawn onto the image."""
-        for name, colour in (("halo", BLACK), ("white", WHITE), ("amber", AMBER)):
-            mask = self._layers[name].resize(self._image.size, Image.Resampling.BOX)
-            self._image.paste(colour, (0, 0), mask)

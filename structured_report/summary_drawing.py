@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ _ROW, _LINE = 36, 34
 _LEFT = 640  # where the column of bars ends
 _BAR = (368, 538)  # x of the bars' ends
 _TRACK = (64, 64, 64)
+_SMALLEST_FACT, _SMALLEST_NAME = 19, 17  # pixels of letters; at half of that they can still be read
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _bars(picture: SummaryPicture) -> Image.Image:
         colour = AMBER if bar.present else GREY
         weight: Weight = "SemiBold" if bar.present else "Regular"
         name = WHITE if bar.present else GREY
-        _text(draw, (_MARGIN, y), bar.name, 25, name, weight=weight, room=left - _MARGIN - 14)
+        _name(draw, y, bar.name, colour=name, weight=weight)
         draw.rectangle((left, y - 8, right, y + 8), fill=_TRACK)
         end = left + (right - left) * min(max(bar.probability, 0.0), 1.0)
         draw.rectangle((left, y - 8, end, y + 8), fill=colour)
@@ -127,19 +129,44 @@ def _bars(picture: SummaryPicture) -> Image.Image:
     return image
 
 
+def _name(
+    draw: ImageDraw.ImageDraw, y: float, text: str, *, colour: tuple[int, int, int], weight: Weight
+) -> None:
+    """The name of a finding beside its bar: in one line, or in two where that would be shrunk too much."""
+    room = _BAR[0] - _MARGIN - 14
+    lines, size, width = [text], 25, len(text) // 2
+    if fitting(text, weight, size, room).size < _SMALLEST_NAME:
+        lines, size = wrap(text, width), _SMALLEST_NAME
+        while len(lines) > 2:
+            width += 1
+            lines = wrap(text, width)
+    for number, line in enumerate(lines):
+        middle = y + (number - (len(lines) - 1) / 2) * _ROW / 2
+        _text(draw, (_MARGIN, middle), line, size, colour, weight=weight, room=room)
+
+
 def _right(picture: SummaryPicture) -> Image.Image:
     """The overview, and the facts below it."""
     width = WIDTH - _LEFT - _GAP - _MARGIN
     overview = _overview(picture, width)
-    image = Image.new("RGB", (width, overview.height + 12 + _LINE * len(picture.facts)))
+    lines = [line for fact in picture.facts for line in _fact_lines(*fact, width)]
+    image = Image.new("RGB", (width, overview.height + 12 + _LINE * len(lines)))
     image.paste(overview, ((width - overview.width) // 2, 0))
     draw = ImageDraw.Draw(image)
-    for index, (name, value) in enumerate(picture.facts):
+    for index, (name, value) in enumerate(lines):
         y = overview.height + 12 + _LINE * (index + 0.5)
         font = font_of("SemiBold", 24)
         _text(draw, (0, y), name, 24, GREY, room=width - font.getlength(value) - 14)
         draw.text((width, y), value, WHITE, font, anchor="rm")
     return image
+
+
+def _fact_lines(name: str, value: str, width: float) -> list[tuple[str, str]]:
+    """A fact in one line, or in two where its name would have to be shrunk too much beside the value."""
+    room = width - font_of("SemiBold", 24).getlength(value) - 14
+    if font_of("Regular", _SMALLEST_FACT).getlength(name) <= room:
+        return [(name, value)]
+    return [(name, ""), ("", value)]
 
 
 def _overview(picture: SummaryPicture, width: int) -> Image.Image:

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from highdicom.sc import SCImage
-from numpy.typing import NDArray
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-from pydicom.valuerep import DA, TM
 
 from inference.study_result import Finding, Measurement, StudyResult
-from structured_report.identifiers import object_uid, series_uid
 from structured_report.key_images import study_state
 from structured_report.language import Words
-from structured_report.measurement_groups import in_reading_order
-from structured_report.object_header import (
-    ObjectBasis,
-    ReportBasis,
-    ReportObject,
-    complete,
-    series_description,
-)
+from structured_report.object_header import ReportBasis, ReportObject, series_description
 from structured_report.percentage import percentage
-from structured_report.provenance import MANUFACTURER, PRODUCT
-from structured_report.references import processed_images
-from structured_report.source_text import empty
+from structured_report.provenance import PRODUCT
+from structured_report.reading_order import in_reading_order
+from structured_report.secondary_capture import Capture, secondary_capture
 from structured_report.summary_drawing import ROWS_A_PAGE, Bar, Overview, SummaryPicture, draw_summary
 
 MOST_FACTS = 6
@@ -95,55 +80,13 @@ def _fact(measurement: Measurement, words: Words) -> tuple[str, str]:
 
 def _page(basis: ReportBasis, picture: SummaryPicture, number: int) -> ReportObject:
     result = basis.result
-    about = PageDescription(
+    capture = Capture(
+        pixels=draw_summary(picture),
         key=result.key,
         study_uid=result.study_uid,
         number=number,
         series=series_description(result, basis.words.sentence("key_images"), basis.words),
         derivation="Page that sums an AI result up",
-        sources=tuple(dict.fromkeys(reference.sop_instance_uid for reference in result.key_slices)),
+        images=tuple((item.sop_instance_uid, item.frame_number) for item in result.key_slices),
     )
-    return page_capture(basis, draw_summary(picture), about)
-
-
-@dataclass(frozen=True)
-class PageDescription:
-    """What a page is: key of work, study, number in its series, words, and the instances that it is about."""
-
-    key: str
-    study_uid: str
-    number: int
-    series: str
-    derivation: str
-    sources: tuple[str, ...]
-
-
-def page_capture(basis: ObjectBasis, pixels: NDArray[np.uint8], about: PageDescription) -> ReportObject:
-    """A drawn page, uint8 [row, column, RGB], as a secondary capture."""
-    dataset = SCImage(
-        pixel_array=np.ascontiguousarray(pixels),
-        photometric_interpretation="RGB",
-        bits_allocated=8,
-        coordinate_system="PATIENT",
-        patient_orientation=("L", "F"),  # asked for by highdicom; see below
-        study_instance_uid=about.study_uid,
-        series_instance_uid=series_uid(about.key, SecondaryCaptureImageStorage),
-        series_number=basis.context.series_number_base + 1,
-        sop_instance_uid=object_uid(about.key, SecondaryCaptureImageStorage, about.number),
-        instance_number=about.number,
-        manufacturer=MANUFACTURER,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        series_description=about.series,
-        specific_character_set="ISO_IR 192",
-    )
-    complete(dataset, basis)
-    dataset.add(empty("PatientOrientation"))  # type 2C: a page has none
-    dataset.BodyPartExamined = "CHEST"  # also what makes Laterality superfluous (PS3.3 C.7.3.1)
-    dataset.BurnedInAnnotation = "NO"
-    dataset.ConversionType = "WSD"
-    dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = DA(basis.date), TM(basis.time)
-    dataset.SourceImageSequence = processed_images(basis.source, about.sources)
-    dataset.DerivationDescription = about.derivation
-    if basis.source.request_attributes:
-        dataset.RequestAttributesSequence = list(basis.source.request_attributes)
-    return ReportObject("sc", dataset)
+    return secondary_capture(basis, capture)

@@ -220,16 +220,6 @@ def test_nothing_of_the_patient_is_drawn(
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 
 
-def test_lossy_sources_make_lossy_images(
-    result: StudyResult, headers: list[Dataset], context: ReportContext
-) -> None:
-    for header in headers:
-        header.LossyImageCompression, header.LossyImageCompressionRatio = "01", "8.5"
-        header.LossyImageCompressionMethod = "ISO_10918_1"
-    item = images(result, headers, context)[0]
-    assert (item.LossyImageCompression, float(item.LossyImageCompressionRatio)) == ("01", 8.5)
-
-
 def test_a_slice_that_two_findings_share_is_shown_once(
     result: StudyResult, headers: list[Dataset], context: ReportContext
 ) -> None:

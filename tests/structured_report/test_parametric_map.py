@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from inference.study_result import StudyResult
 from structured_report import ReportContext
-from structured_report.parametric_map import LARGEST_BYTES, parametric_maps
+from structured_report.parametric_map import parametric_maps
 from tests.structured_report.attention import attention, basis
 
 
@@ -52,15 +52,36 @@ def test_validator_finds_no_error(
         assert item.dataset.SeriesNumber == 9004
 
 
-@pytest.mark.parametrize("values", [np.zeros((2, 3, 4), np.float32), np.ones((1, 1, LARGEST_BYTES // 4 + 1))])
-def test_a_map_without_values_or_too_large_is_left_out(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    result: StudyResult,
-    headers: list[Dataset],
-    context: ReportContext,
+def test_a_map_without_values_is_left_out(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
 ) -> None:
-    items = [replace(item, values=values) for item in attention(result)]
+    items = [replace(item, values=np.zeros((2, 3, 4), np.float32)) for item in attention(result)]
     assert parametric_maps(basis(result, headers, context), items) == []
+
+
+def test_a_map_that_is_too_large_is_made_coarser_and_says_so(
+    result: StudyResult, headers: list[Dataset], context: ReportContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("structured_report.parametric_map.LARGEST_BYTES", 40_000)
+    values = np.zeros((11, 60, 51), np.float32)
+    values[7, 31, 50] = 0.75
+    whole = attention(result)[0]
+    (made,) = parametric_maps(basis(result, headers, context), [replace(whole, values=values)])
+    content = made.to_bytes()
+    assert len(content) < 40_000
+    read = pydicom.dcmread(BytesIO(content))
+    assert (read.NumberOfFrames, read.Rows, read.Columns) == (6, 30, 26)
+    assert read.ContentLabel == "SALIENCY_1_2"
+    (shared,) = read.SharedFunctionalGroupsSequence
+    assert list(shared.PixelMeasuresSequence[0].PixelSpacing) == [30, 30]
+    peak = np.frombuffer(read.FloatPixelData, "<f4").reshape(6, 30, 26)
+    ((frame, row, column),) = np.argwhere(peak == 0.75)
+    assert (row, column) == (15, 25)
+    position = read.PerFrameFunctionalGroupsSequence[frame].PlanePositionSequence[0].ImagePositionPatient
+    # The middle of places 6 and 7, and of the first two along the others.
+    np.testing.assert_allclose(position, (whole.affine @ [6.5, 0.5, 0.5, 1])[:3], atol=1e-3)
+    plain, *_ = parametric_maps(basis(result, headers, context), attention(result))
+    assert plain.dataset.ContentLabel == "SALIENCY"
 
 
 def test_same_result_makes_the_same_bytes(

@@ -15,8 +15,9 @@ from pydicom.dataset import Dataset
 from inference.study_result import StudyResult
 from structured_report import ReportContext
 from structured_report.identifiers import tracking_uid
-from structured_report.segmentation import segmentation
+from structured_report.segmentation import drawn_findings, segmentation
 from tests.structured_report.attention import attention, basis
+from tests.structured_report.samples import located
 
 
 def made(result: StudyResult, headers: list[Dataset], context: ReportContext) -> highdicom.seg.Segmentation:
@@ -123,3 +124,17 @@ def test_russian_labels_have_at_most_64_bytes_as_validators_count(
     (item,) = segmentation(basis(told, headers, replace(context, language="ru")), attention(told))
     assert item.dataset.SegmentSequence[0].SegmentLabel.startswith("Внимание ИИ: Кальциноз")
     assert iod_errors(item.to_bytes()) == []
+
+
+def test_a_large_series_has_room_for_the_most_dangerous_findings(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    told = located(result)
+    names = ("Lung nodule", "Pleural effusion")  # in reading order
+    assert drawn_findings(told, 143, 512, 512) == names
+    assert drawn_findings(told, 3000, 512, 512) == names[:1]
+    assert drawn_findings(told, 100_000, 1024, 1024) == names[:1]
+    some = [replace(item, masks=item.masks if item.finding in names[:1] else {}) for item in attention(told)]
+    (item,) = segmentation(basis(told, headers, context), some)
+    assert [segment.TrackingID for segment in item.dataset.SegmentSequence] == ["Lung nodule"]
+    assert item.dataset.SeriesDescription == "AI attention 1/2 - DEMONSTRATION - NOT FOR DIAGNOSIS"

@@ -133,6 +133,29 @@ def test_a_number_stands_within_the_slice(centre: tuple[float, float]) -> None:
         assert bottom - top > 8
 
 
+@pytest.mark.parametrize(
+    ("centre", "edge"),
+    [
+        ((268.0, 478.0), "right"),
+        ((34.0, 236.0), "top"),
+        ((490.0, 236.0), "bottom"),
+        ((490.0, 420.0), "scale"),
+    ],
+)
+def test_a_number_is_clear_of_letters_and_scale(centre: tuple[float, float], edge: str) -> None:
+    boxes = {
+        "right": (240, 272, 484, 512),
+        "top": (0, 26, 240, 272),
+        "bottom": (486, 512, 240, 272),
+        "scale": (484, 512, 310, 512),
+    }
+    top, bottom, left, right = boxes[edge]
+    places = numbers((150, 150), centre)
+    assert len(places) == 2
+    for first, last, begin, end in places:
+        assert last <= top or first >= bottom or end <= left or begin >= right
+
+
 @pytest.mark.parametrize("spacing", [0.25, 0.54, 0.651, 0.976])
 @pytest.mark.parametrize("columns", [256, 512, 768])
 def test_the_bottom_letter_is_clear_of_the_scale(spacing: float, columns: int) -> None:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from inference.study_result import Measurement, StudyResult
 from structured_report import ReportContext
-from structured_report.summary_drawing import Overview, draw_summary
+from structured_report.summary_drawing import Bar, Overview, draw_summary
 from structured_report.summary_page import summary_pages, summary_picture
 from tests.structured_report.attention import basis
 from tests.structured_report.samples import result_of_many
@@ -103,3 +103,30 @@ def test_validator_finds_no_error(
     assert "PixelSpacing" not in read
     assert (read.BurnedInAnnotation, read.BodyPartExamined) == ("NO", "CHEST")
     assert len(read.SourceImageSequence) == 2
+
+
+def test_a_long_name_of_a_measurement_has_a_line_of_its_own(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    """Beside its value it would be shrunk until nobody could read it."""
+    picture = summary_picture(basis(result, headers, context), [], None, (1, 1))
+    short = draw_summary(replace(picture, facts=(("LAA-950", "3.4 %"),)))
+    long = draw_summary(replace(picture, facts=(("Средняя плотность лёгких", "−900 ед. Н"),)))
+    assert len(long) - len(short) == 34
+    letters = np.flatnonzero((long[:, 668:] > 100).any(axis=(1, 2)))
+    assert np.diff(letters).max() > 8  # two lines
+
+
+def test_a_long_name_of_a_finding_takes_two_lines(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    picture = summary_picture(basis(result, headers, context), [], None, (1, 1))
+    heights = {}
+    for name in ("Nodule", "An unusually long name of a finding from a bundle"):
+        bar = Bar(name, probability=0.5, operating_point=0.4, text="50 %", present=True)
+        page = draw_summary(replace(picture, bars=(bar,)))
+        empty = draw_summary(replace(picture, bars=(replace(bar, name=""),)))
+        rows = np.flatnonzero((page[:, :360] != empty[:, :360]).any(axis=(1, 2)))
+        heights[name] = int(rows[-1] - rows[0])
+    one, two = heights.values()
+    assert one < 25 < two < 36  # the height of a row
