@@ -1,12 +1,12 @@
 """What a report says, in the language that it is written in; `languages.toml` holds every word of it.
 
-The analysis and the bundle write English. Their sentences are translated by pattern; one that has no pair
-stays English, and the report marks it as English (TID 1204 below the sentence).
+The analysis, the bundle and the node record English. Their sentences are translated by pattern
+(`recorded_sentences`); one that has no pair stays English, and the reader is told so (a report by TID 1204
+below the sentence, a page by the language of the element).
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 from pydicom.dataset import Dataset
 
+from structured_report.plural import fill
+from structured_report.recorded_sentences import russian_sentence
+
 Language = Literal["en", "ru"]
 
 _LO_BYTES = 64
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,32 @@ class Words:
     def sentence(self, key: str, **values: object) -> str:
         """The report's own sentence of that key, with values in its braces."""
         template: str = _table()["sentences"][key][self.language]
-        return template.format(**values)
+        return fill(template, values)
 
     def of_analysis(self, text: str) -> Sentence:
-        """A sentence of the analysis or of the bundle; English where it has no pair in the data file."""
+        """A sentence that is recorded in English; it stays so where it has no pair in the data file."""
         if self.language == "en":
             return Sentence(text, "en")
-        for pattern, template in _pairs():
-            found = pattern.fullmatch(text)
-            if found:
-                filled = {name: self._filled(value) for name, value in found.groupdict().items()}
-                return Sentence(template.format(**filled), self.language)
-        return Sentence(text, "en")
+        russian = russian_sentence(text, _table()["russian"]["findings"].get)
+        return Sentence(text, "en") if russian is None else Sentence(russian, self.language)
 
     def finding(self, name: str) -> str:
         """The name of a finding or of a quantity; as the bundle writes it where nobody translated it."""
         return name if self.language == "en" else str(_table()["russian"]["findings"].get(name, name))
+
+    def column(self, name: str) -> str:
+        """A column of the fusion model, "member_label", in words; as it is where no member is named so."""
+        member, divided, label = name.partition("_")
+        members = _table()["members"]
+        if not divided or member not in members:
+            return self.finding(name)
+        named = self.finding(label)
+        return f"{members[member][self.language]}: {named if named != label else label.replace('_', ' ')}"
+
+    def member(self, name: str) -> str:
+        """A member of the ensemble, or one of its columns, where several of them are about one finding."""
+        members = _table()["members"]
+        return str(members[name][self.language]) if name in members else self.column(name)
 
     def unit(self, ucum: str) -> str:
         """A UCUM unit as people write it."""
@@ -66,10 +78,6 @@ class Words:
         if self.language == "en":
             return meaning
         return str(_table()["russian"]["meanings"].get(f"{scheme} {value}", meaning))
-
-    def _filled(self, value: str) -> str:
-        words: dict[str, str] = _table()["russian"]["words"]
-        return ", ".join(words.get(part, self.finding(part)) for part in value.split(", "))
 
 
 def short(text: str) -> str:
@@ -103,20 +111,4 @@ def _codes(item: Dataset) -> Iterator[Dataset]:
 def _table() -> dict[str, Any]:
     return tomllib.loads(
         resources.files("structured_report").joinpath("languages.toml").read_text(encoding="utf-8")
-    )
-
-
-@cache
-def _pairs() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Each sentence of the analysis as a pattern, and its Russian; those with most text come first."""
-    pairs: list[dict[str, str]] = _table()["russian"]["analysis"]
-    ranked = sorted(pairs, key=lambda pair: -len(_PLACEHOLDER.sub("", pair["en"])))
-    return tuple((_pattern(pair["en"]), pair["ru"]) for pair in ranked)
-
-
-def _pattern(sentence: str) -> re.Pattern[str]:
-    parts = _PLACEHOLDER.split(sentence)  # text, name, text, name, ...
-    return re.compile(
-        "".join(f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)),
-        re.DOTALL,
     )
