@@ -2,28 +2,33 @@
 
 HL7 v2.5.1 chapter 7.3.1 (ORU^R01), 7.4.1 (OBR), 7.4.2 (OBX); the result status is "R", stored and not yet
 verified (table 0123, and 0085 for each observation), as the structured report is UNVERIFIED. Identity,
-accession and order numbers are those of the structured report, which took them from the images.
+accession and order numbers are those of the structured report, which took them from the images. Each order
+that they name is told the whole answer.
+
+A later answer about the study has the status "R" too: "C" corrects a final result, and ours is never one. It
+replaces the earlier one by naming the same orders and observations.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
-from pydicom.valuerep import PersonName
 
 from inference.study_result import Finding, StudyResult
 from structured_report.codes import concept, finding_code, private_code
+from structured_report.hl7_segment import Field, segment
 from structured_report.language import Words
-from structured_report.measurement_groups import in_reading_order
+from structured_report.order_segments import Order, acquired, orders, patient_segment
 from structured_report.percentage import percentage
+from structured_report.reading_order import in_reading_order
 
 _STUDY_UID = Code("113014", "DCM", "DICOM Study")  # IHE RAD: the observation that carries the study's UID
 _LINK = Code("link", "99DICOMNODE", "Link to the study")
@@ -45,6 +50,17 @@ class ObservationMessage:
 
     control_id: str
     content: bytes
+
+
+@dataclass(frozen=True)
+class _Observation:
+    """What one OBX says: `value` of `of`; a number is in percent and `threshold` (0 to 1) its limit."""
+
+    kind: str
+    of: tuple[str, str, str]
+    value: Field
+    flag: str = ""
+    threshold: float | None = None
 
 
 def message_control_id(key: str, destination: str) -> str:
@@ -69,7 +85,8 @@ def observation_message(
     report
         The structured report that was made of the result.
     destination
-        Name of the destination; with the key of work it gives the control identifier.
+        Name of the destination, and what else tells its messages apart; with the key of work it gives the
+        control identifier.
     top_findings
         Findings that are told, present ones first.
     link
@@ -78,94 +95,77 @@ def observation_message(
         Language of code meanings and notes; what the source itself wrote stays as it is.
     """
     control_id = message_control_id(result.key, destination)
-    segments = [
-        _header(result, report, parties, control_id),
-        _patient(report),
-        _order(report, words),
-        *_observations(result, report, top_findings, link, words),
-        *_notes(result, words),
-    ]
-    return ObservationMessage(control_id, "".join(f"{segment}\r" for segment in segments).encode("utf-8"))
+    segments = [_header(result, parties, control_id), patient_segment(report)]
+    for number, order in enumerate(orders(report), start=1):
+        segments.append(_order(number, order, result, report, words))
+        # Here they are about the whole order; behind an observation they would be about that one alone.
+        segments += _notes(result, words)
+        observations = list(_observations(result, order.accession, top_findings, link, words))
+        segments += _told(observations, result, report, words)
+    return ObservationMessage(control_id, "".join(f"{item}\r" for item in segments).encode("utf-8"))
 
 
-def _header(result: StudyResult, report: Dataset, parties: MessageParties, control_id: str) -> str:
-    when = datetime.fromisoformat(result.analysed_at).strftime("%Y%m%d%H%M%S%z")
+def _header(result: StudyResult, parties: MessageParties, control_id: str) -> str:
     names = (
         parties.sending_application,
         parties.sending_facility,
         parties.receiving_application,
         parties.receiving_facility,
     )
-    return _segment(
+    return segment(
         "MSH",
-        {3: names[0], 4: names[1], 5: names[2], 6: names[3], 7: when, 9: ("ORU", "R01", "ORU_R01"),
-         10: control_id, 11: "P", 12: "2.5.1", 18: "UNICODE UTF-8"},
+        {3: names[0], 4: names[1], 5: names[2], 6: names[3], 7: _analysed(result),
+         9: ("ORU", "R01", "ORU_R01"), 10: control_id, 11: "P", 12: "2.5.1", 18: "UNICODE UTF-8"},
     )  # fmt: skip
 
 
-def _patient(report: Dataset) -> str:
-    name = report.get("PatientName") or PersonName("")
-    return _segment(
-        "PID",
-        {
-            3: (_text(report, "PatientID"), "", "", _text(report, "IssuerOfPatientID")),
-            5: (name.family_name, name.given_name, name.middle_name, name.name_suffix, name.name_prefix),
-            7: _text(report, "PatientBirthDate"),
-            8: _text(report, "PatientSex"),
-        },
-    )
-
-
-def _order(report: Dataset, words: Words) -> str:
-    requests = report.get("ReferencedRequestSequence") or [Dataset()]
-    procedures = (
-        report.get("ProcedureCodeSequence") or requests[0].get("RequestedProcedureCodeSequence") or []
-    )
-    procedure = _of_source(procedures[0]) if procedures else _coded(concept("ct_unspecified_region"), words)
-    accession = _text(report, "AccessionNumber")
-    filler = _text(requests[0], "FillerOrderNumberImagingServiceRequest") or accession
-    return _segment(
+def _order(number: int, order: Order, result: StudyResult, report: Dataset, words: Words) -> str:
+    # A result must be filed under something: where the images name no order, under the study itself.
+    filler = order.filler_number or order.accession or result.study_uid
+    procedure = order.procedure or _coded(concept("ct_unspecified_region"), words)
+    return segment(
         "OBR",
-        {1: "1", 2: _text(requests[0], "PlacerOrderNumberImagingServiceRequest"), 3: filler,
-         4: procedure, 7: _text(report, "StudyDate") + _text(report, "StudyTime").partition(".")[0],
-         18: accession, 24: "CT", 25: "R"},
+        {1: str(number), 2: order.placer_number, 3: filler, 4: procedure, 7: acquired(report),
+         18: order.accession, 22: _analysed(result), 24: "CT", 25: "R"},
     )  # fmt: skip
+
+
+def _analysed(result: StudyResult) -> str:
+    return datetime.fromisoformat(result.analysed_at).strftime("%Y%m%d%H%M%S%z")
 
 
 def _observations(
-    result: StudyResult, report: Dataset, top_findings: int, link: str, words: Words
-) -> Iterator[str]:
-    number = iter(range(1, 1000))
-    study, accession = result.study_uid, _text(report, "AccessionNumber")
-    yield _observation(next(number), "ST", _coded(_STUDY_UID, words), study, words)
-    yield _observation(
-        next(number), "NM", _coded(concept("pathology"), words),
-        percentage(result.probability, result.operating_point), words,
-        flag="A" if result.decision else "N", threshold=result.operating_point,
-    )  # fmt: skip
+    result: StudyResult, accession: str, top_findings: int, link: str, words: Words
+) -> Iterator[_Observation]:
+    study = result.study_uid
+    yield _Observation("ST", _coded(_STUDY_UID, words), study)
+    yield _Observation(
+        "NM",
+        _coded(concept("pathology"), words),
+        percentage(result.probability, result.operating_point),
+        "A" if result.decision else "N",
+        result.operating_point,
+    )
     verdict = {"pathological": "present", "normal": "absent", "indeterminate": "undetermined"}
     state = verdict[result.verdict] if result.verdict else "present" if result.decision else "absent"
-    told = _coded(concept(state), words)
-    yield _observation(next(number), "CWE", _coded(concept("verdict"), words), told, words)
+    yield _Observation("CWE", _coded(concept("verdict"), words), _coded(concept(state), words))
     if result.most_dangerous is not None:
-        told = _named(result.most_dangerous, words)
-        yield _observation(next(number), "CWE", _coded(concept("most_dangerous"), words), told, words)
+        dangerous = _named(result.most_dangerous, words)
+        yield _Observation("CWE", _coded(concept("most_dangerous"), words), dangerous)
     for finding in in_reading_order(result.findings)[:top_findings]:
-        yield _finding(next(number), finding, words)
+        yield _finding(finding, words)
     if link:
         address = link.replace("{study_uid}", quote(study)).replace("{accession}", quote(accession, safe=""))
-        yield _observation(next(number), "ST", _coded(_LINK, words), address, words)
+        yield _Observation("ST", _coded(_LINK, words), address)
 
 
-def _finding(number: int, finding: Finding, words: Words) -> str:
-    return _observation(
-        number,
+def _finding(finding: Finding, words: Words) -> _Observation:
+    return _Observation(
         "NM",
         _named(finding.name, words),
         percentage(finding.probability, finding.operating_point),
-        words,
-        flag="A" if finding.present else "N",
-        threshold=finding.operating_point,
+        "A" if finding.present else "N",
+        finding.operating_point,
     )
 
 
@@ -175,46 +175,29 @@ def _notes(result: StudyResult, words: Words) -> Iterator[str]:
     if bundle.demonstration:
         lines.insert(0, words.sentence("demonstration"))
     for number, line in enumerate(lines, start=1):
-        yield _segment("NTE", {1: str(number), 3: line})
+        yield segment("NTE", {1: str(number), 3: line})
 
 
-def _observation(
-    number: int,
-    kind: str,
-    of: Sequence[str],
-    value: str | Sequence[str],
-    words: Words,
-    *,
-    flag: str = "",
-    threshold: float | None = None,
-) -> str:
-    """OBX; a number is in percent, and its reference range (OBX-7) says below what it counts as absent."""
-    unit = _coded(concept("percent"), words) if kind == "NM" else ""
-    return _segment(
-        "OBX",
-        {1: str(number), 2: kind, 3: of, 5: value, 6: unit,
-         7: f"<{100 * threshold:g}" if threshold is not None else "", 8: flag, 11: "R"},
-    )  # fmt: skip
+def _told(
+    observations: list[_Observation], result: StudyResult, report: Dataset, words: Words
+) -> Iterator[str]:
+    """OBX of each; a reference range (OBX-7) says below what a number counts as absent.
 
-
-def _segment(name: str, fields: dict[int, str | Sequence[str]]) -> str:
-    """A segment of these fields by number; the header's own first two are the delimiters."""
-    last = max(fields)
-    texts = [_field(fields.get(number, "")) for number in range(3 if name == "MSH" else 1, last + 1)]
-    return "|".join(["MSH", "^~\\&", *texts] if name == "MSH" else [name, *texts])
-
-
-def _field(value: str | Sequence[str]) -> str:
-    if isinstance(value, str):
-        return _escaped(value)
-    return "^".join(map(_escaped, value)).rstrip("^")
-
-
-def _escaped(text: str) -> str:
-    """Text between delimiters (chapter 2.7.1); line breaks become spaces, control characters are left out."""
-    marks = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
-    one_line = " ".join(text.split())
-    return "".join(marks.get(letter, letter) for letter in one_line if letter.isprintable())
+    Observations of one code have numbers in OBX-4, without which one would take the other's place.
+    """
+    percent = _coded(concept("percent"), words)
+    alike = Counter(item.of[0] for item in observations)
+    seen: Counter[str] = Counter()
+    for number, item in enumerate(observations, start=1):
+        code = item.of[0]
+        seen[code] += 1
+        below = f"<{100 * item.threshold:g}" if item.threshold is not None else ""
+        yield segment(
+            "OBX",
+            {1: str(number), 2: item.kind, 3: item.of, 4: str(seen[code]) if alike[code] > 1 else "",
+             5: item.value, 6: percent if item.kind == "NM" else "", 7: below, 8: item.flag, 11: "R",
+             14: acquired(report), 19: _analysed(result)},
+        )  # fmt: skip
 
 
 def _coded(code: Code | CodedConcept, words: Words) -> tuple[str, str, str]:
@@ -228,12 +211,3 @@ def _named(finding: str, words: Words) -> tuple[str, str, str]:
     if code == private_code(finding):
         return code.value, words.finding(finding), code.scheme_designator
     return _coded(code, words)
-
-
-def _of_source(item: Dataset) -> tuple[str, str, str]:
-    return _text(item, "CodeValue"), _text(item, "CodeMeaning"), _text(item, "CodingSchemeDesignator")
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword) or ""
-    return "\\".join(map(str, value if isinstance(value, MultiValue) else [value])).strip()

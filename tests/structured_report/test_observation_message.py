@@ -8,6 +8,9 @@ from dataclasses import replace
 import hl7
 import numpy as np
 import pytest
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from inference.study_result import StudyResult
@@ -79,7 +82,7 @@ def test_normal_and_indeterminate_studies_say_so(
 
 
 def test_link_is_filled_and_cannot_break_out_of_its_field(result: StudyResult, report: Dataset) -> None:
-    report.AccessionNumber = "A/1|&b"
+    report.ReferencedRequestSequence[0].AccessionNumber = "A/1|&b"
     link = "https://node/studies/{study_uid}?a={accession}"
     message = _read(result, report, link=link)
     told = message.unescape(str(_observations(message)["link"][5]))
@@ -122,8 +125,118 @@ def test_a_message_in_russian_has_the_same_codes(result: StudyResult, report: Da
         assert same == code
         meaning = str(segment[3]).split("^")[1]
         assert re.search("[А-я]", meaning) or meaning == "COVID-19", meaning
-    assert str(_observations(russian)["verdict"][5]) == "52101004^Есть^SCT"
+    assert str(_observations(russian)["verdict"][5]) == "52101004^Присутствует^SCT"
     assert str(_observations(russian)["pathology"][6]) == "%^Процент^UCUM"
     assert str(_observations(russian)["786838002"][3]) == "786838002^Узел в лёгком^SCT"
     notes = [str(segment[3]) for segment in russian.segments("NTE")]
     assert notes == ["ДЕМО: НЕ ДЛЯ ДИАГНОСТИКИ", "Результат ИИ, не проверен врачом. demo 1.0.0."]
+
+
+def _request(**values: str) -> Dataset:
+    request = Dataset()
+    for keyword, value in values.items():
+        setattr(request, keyword, value)
+    return request
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodeMeaning, code.CodingSchemeDesignator = value, meaning, "RIS"
+    return code
+
+
+def test_each_order_of_the_images_is_told_everything_once(result: StudyResult, report: Dataset) -> None:
+    chest = _request(AccessionNumber="A1", PlacerOrderNumberImagingServiceRequest="P1")
+    chest.RequestedProcedureCodeSequence = [_code("CTC", "CT chest")]
+    abdomen = _request(AccessionNumber="A2", FillerOrderNumberImagingServiceRequest="F2")
+    report.ReferencedRequestSequence = [chest, abdomen, chest]
+    report.ProcedureCodeSequence = [_code("CT2", "CT chest and abdomen")]
+    message = _read(result, report, link="https://node/{accession}")
+    first, second = message.segments("OBR")
+    assert [str(first[number]) for number in (1, 2, 3, 4, 18)] == ["1", "P1", "A1", "CTC^CT chest^RIS", "A1"]
+    assert [str(second[number]) for number in (1, 2, 3, 18)] == ["2", "", "F2", "A2"]
+    assert str(second[4]) == "CT2^CT chest and abdomen^RIS"
+    names = [str(segment[0]) for segment in message]
+    at = names.index("OBR", names.index("OBR") + 1)
+    told, again = (
+        [str(item) for item in message[names.index("NTE") : at]],
+        [str(item) for item in message[at + 1 :]],
+    )
+    assert [item.replace("/A1", "/A2") for item in told] == again
+
+
+def test_notes_are_about_the_order_and_not_about_its_last_observation(
+    result: StudyResult, report: Dataset
+) -> None:
+    names = [str(segment[0]) for segment in _read(result, report)]
+    assert names[:4] == ["MSH", "PID", "OBR", "NTE"]
+    assert names[-1] == "OBX"
+
+
+def test_images_without_an_order_are_filed_under_their_study(result: StudyResult, report: Dataset) -> None:
+    report.AccessionNumber = ""
+    report.ReferencedRequestSequence = []
+    order = _read(result, report).segment("OBR")
+    assert (str(order[3]), str(order[18])) == (result.study_uid, "")
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "zone", "told"),
+    [
+        ("20260301", "101500.25", "+0300", "20260301101500+0300"),
+        ("20260301", "1015", "", "202603011015"),
+        ("20260301", "", "+0300", "20260301"),
+        ("", "101500", "+0300", ""),
+        ("01.03.26", "101500", "", ""),
+    ],
+)
+def test_time_of_the_study_is_told_as_far_as_it_is_known(
+    *, date: str, time: str, zone: str, told: str, result: StudyResult, report: Dataset
+) -> None:
+    for keyword, value in (("StudyDate", date), ("StudyTime", time), ("TimezoneOffsetFromUTC", zone)):
+        report.add(DataElement(keyword, dictionary_VR(keyword), value, validation_mode=IGNORE))
+    message = _read(result, report)
+    assert str(message.segment("OBR")[7]) == told
+    assert {str(segment[14]) for segment in message.segments("OBX")} == {told}
+    assert str(message.segment("OBR")[22]) == str(message.segment("MSH")[7])
+
+
+def test_observations_of_one_code_are_told_apart(result: StudyResult, report: Dataset) -> None:
+    nodule = next(finding for finding in result.findings if finding.name == "Lung nodule")
+    alike = replace(result, findings=(nodule, replace(nodule, name="Pulmonary nodule")))
+    told = [(str(item[3]).partition("^")[0], str(item[4])) for item in _read(alike, report).segments("OBX")]
+    assert told[-2:] == [("786838002", "1"), ("786838002", "2")]
+    assert len(set(told)) == len(told)
+
+
+def test_name_in_other_writings_and_who_assigned_the_identifier(result: StudyResult, report: Dataset) -> None:
+    report.PatientName = "=山田^太郎=やまだ^たろう"
+    report.IssuerOfPatientID = "HOSP&1"
+    qualifiers = _request(UniversalEntityID="1.2.3", UniversalEntityIDType="ISO")
+    report.IssuerOfPatientIDQualifiersSequence = [qualifiers]
+    content = observation_message(result, report, PARTIES, destination="ris").content.decode()
+    patient = content.split("\r")[1].split("|")
+    assert patient[3].endswith("^^^HOSP\\T\\1&1.2.3&ISO")
+    assert patient[5] == "山田^太郎^^^^^^I~やまだ^たろう^^^^^^P"
+
+
+def test_a_name_with_a_backslash_is_two(result: StudyResult, report: Dataset) -> None:
+    report.PatientName = ["Ivanov^Ivan", "Petrov"]
+    assert str(_read(result, report).segment("PID")[5]) == "Ivanov^Ivan~Petrov"
+
+
+def test_patient_of_whom_nothing_is_known(result: StudyResult, report: Dataset) -> None:
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"):
+        setattr(report, keyword, None)
+    assert str(_read(result, report).segment("PID")).strip("|") == "PID"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [("19500117", "19500117"), ("1950", "1950"), ("195001", "195001"), ("17/01/1950", ""), ("UNKNOWN", "")],
+)
+def test_a_birth_date_that_no_receiver_could_read_is_left_out(
+    *, written: str, told: str, result: StudyResult, report: Dataset
+) -> None:
+    report.add(DataElement("PatientBirthDate", "DA", written, validation_mode=IGNORE))
+    assert str(_read(result, report).segment("PID")[7]) == told
