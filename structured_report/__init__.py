@@ -7,6 +7,7 @@ from structured_report.object_header import ObjectKind, PredecessorDocument, Rep
 from structured_report.receivers import SR_CLASSES, in_character_set, in_sr_class
 from structured_report.refused_study import RefusalKind, RefusedStudy, refusal_objects
 from structured_report.report_objects import DEFAULT_KINDS, build_objects
+from structured_report.segmentation import drawn_findings
 from structured_report.summary_drawing import Overview
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "SourceEncodingError",
     "SourceError",
     "build_objects",
+    "drawn_findings",
     "in_character_set",
     "in_sr_class",
     "refusal_objects",

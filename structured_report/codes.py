@@ -13,6 +13,8 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import CodedConcept
 from pydicom.sr.coding import Code
 
+from structured_report.language import short
+
 Match = Literal["exact", "approximate", "none"]
 Window = Literal["lung", "mediastinum"]
 
@@ -115,8 +117,12 @@ def unit_code(unit: str) -> CodedConcept:
 def private_code(name: str) -> Code:
     """A code of the private scheme that depends on `name` alone, so that two installations agree on it."""
     value = "N" + hashlib.sha256(name.encode("utf-8")).hexdigest()[:15]  # SH: 16 characters
-    meaning = name.replace("\\", "/")  # in a DICOM text a backslash would make two values of it
-    return Code(value, private_scheme_designator(), meaning[:CODE_MEANING_LENGTH])
+    return Code(value, private_scheme_designator(), code_meaning(name))
+
+
+def code_meaning(name: str) -> str:
+    """A name as CodeMeaning (0008,0104): short enough, and one value, which a backslash would make two of."""
+    return short(name.replace("\\", "/"))
 
 
 def concept(key: str) -> CodedConcept:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from inference.study_result import StudyResult
 from structured_report.language import Words
-from structured_report.measurement_groups import in_reading_order
 from structured_report.percentage import percentage
+from structured_report.reading_order import in_reading_order
 
 _WEIGHTIEST_COLUMNS = 3
 
@@ -48,5 +48,7 @@ def weightiest(result: StudyResult, words: Words) -> list[str]:
     ranked = sorted(result.contributions, key=lambda item: -abs(item.contribution))[:_WEIGHTIEST_COLUMNS]
     if not ranked:
         return []
-    named = "; ".join(f"{item.column} = {item.value:.3f} ({item.contribution:+.2f})" for item in ranked)
+    named = "; ".join(
+        f"{words.column(item.column)} = {item.value:.3f} ({item.contribution:+.2f})" for item in ranked
+    )
     return [words.sentence("weightiest", scores=named)]

@@ -19,7 +19,7 @@ from structured_report.source_text import empty
 def encapsulated_pdf(basis: ReportBasis, images: Sequence[Image.Image]) -> ReportObject:
     """The document with the key `images`, in a series of its own."""
     result, words = basis.result, basis.words
-    content = pdf_document(basis, images)
+    content = pdf_document(result, basis.when, words, images)
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

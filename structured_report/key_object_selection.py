@@ -10,7 +10,6 @@ from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorag
 
 from structured_report.codes import concept
 from structured_report.identifiers import object_uid, series_uid
-from structured_report.measurement_groups import in_reading_order
 from structured_report.object_header import (
     ReportBasis,
     ReportObject,
@@ -19,6 +18,7 @@ from structured_report.object_header import (
 )
 from structured_report.percentage import percentage
 from structured_report.provenance import MANUFACTURER, Device
+from structured_report.reading_order import in_reading_order
 from structured_report.references import imaging_header
 
 

@@ -11,24 +11,17 @@ OHIF 3 shows five lines of a TID 1501 group, its comments before its numbers; so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 from highdicom.sr import (
     CodedConcept,
     ContentItem,
     ContentSequence,
-    CoordinatesForMeasurement,
     FindingSite,
-    GraphicTypeValues,
-    ImageRegion,
     Measurement,
     MeasurementsAndQualitativeEvaluations,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
-    SourceImageForMeasurementGroup,
-    SourceImageForRegion,
     TextContentItem,
     TrackingIdentifier,
 )
@@ -36,6 +29,7 @@ from pydicom.sr.coding import Code
 
 from inference.study_result import Finding, SaliencyRegion, SliceReference
 from inference.study_result import Measurement as Quantity
+from structured_report.anchor import Anchor, anchor
 from structured_report.codes import (
     FindingCode,
     concept,
@@ -48,58 +42,13 @@ from structured_report.identifiers import tracking_uid
 from structured_report.object_header import ReportBasis
 from structured_report.percentage import percentage
 from structured_report.provenance import Device
-from structured_report.source import SourceStudy
 from structured_report.source_text import taken_over
-from structured_report.text_items import comment, comment_of_analysis
+from structured_report.text_items import comment
 
 NUMBERS_SHOWN = 4
 """Numbers of a group that a viewer shows beside the comment on its anchor."""
 
 MeasurementGroup = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A slice of the source and a point on it, as a group and its numbers refer to them."""
-
-    reference: SliceReference
-    sop_class_uid: str
-
-    @property
-    def image(self) -> SourceImageForRegion:
-        """The slice that coordinates lie on."""
-        return SourceImageForRegion(self.sop_class_uid, self.reference.sop_instance_uid, self._frames)
-
-    @property
-    def _frames(self) -> list[int] | None:
-        return None if self.reference.frame_number is None else [self.reference.frame_number]
-
-    def source_image(self) -> SourceImageForMeasurementGroup:
-        """TID 1501 row 10b: the image behind the group."""
-        return SourceImageForMeasurementGroup(
-            self.sop_class_uid, self.reference.sop_instance_uid, self._frames
-        )
-
-    def point(self) -> CoordinatesForMeasurement:
-        """TID 320: POINT on the image; SCOORD counts from the corner of the first pixel (PS3.3 C.18.6)."""
-        return CoordinatesForMeasurement(
-            graphic_type=GraphicTypeValues.POINT,
-            graphic_data=np.array([[self.reference.column + 0.5, self.reference.row + 0.5]]),
-            source_image=self.image,
-        )
-
-    def outline(self, region: SaliencyRegion) -> ImageRegion:
-        """TID 1410 row 5: the region's closed polyline on the image."""
-        return ImageRegion(
-            graphic_type=GraphicTypeValues.POLYLINE,
-            graphic_data=np.array(region.polygon),
-            source_image=self.image,
-        )
-
-
-def anchor(reference: SliceReference, source: SourceStudy) -> Anchor:
-    """The anchor on a slice of the source."""
-    return Anchor(reference, str(source.header(reference).SOPClassUID))
 
 
 def study_group(basis: ReportBasis) -> MeasurementGroup:
@@ -156,15 +105,6 @@ def quantities_groups(basis: ReportBasis) -> list[MeasurementGroup]:
     ]
 
 
-def methods(basis: ReportBasis) -> list[TextContentItem]:
-    """How each quantity is measured, in a sentence."""
-    words = basis.words
-    return [
-        comment_of_analysis(quantity.method, words, before=f"{words.finding(quantity.name)}: ")
-        for quantity in basis.result.measurements
-    ]
-
-
 def _quantities_group(
     basis: ReportBasis, kind: str, number: int, quantities: Sequence[Quantity]
 ) -> MeasurementGroup:
@@ -180,16 +120,6 @@ def _quantities_group(
     )
     device = basis.algorithm("densitometry")
     return _completed(group, device, device.parameters, [comment(words.sentence("anchor"))])
-
-
-def in_reading_order(findings: Sequence[Finding]) -> list[Finding]:
-    """Present before absent; the present ones by danger, the absent ones by probability."""
-    present = [finding for finding in findings if finding.present]
-    absent = [finding for finding in findings if not finding.present]
-    return [
-        *sorted(present, key=lambda finding: finding.danger, reverse=True),
-        *sorted(absent, key=lambda finding: finding.probability, reverse=True),
-    ]
 
 
 def _located(
@@ -234,7 +164,9 @@ def _said_of(finding: Finding, basis: ReportBasis) -> list[str]:
     if finding.best_slice is not None:
         said.append(_best_slice(finding.best_slice, basis))
     if finding.member_scores:
-        scores = ", ".join(f"{member} {score:.3f}" for member, score in finding.member_scores.items())
+        scores = ", ".join(
+            f"{words.member(member)} {score:.3f}" for member, score in finding.member_scores.items()
+        )
         said.append(words.sentence("member_scores", scores=scores))
     return said
 
@@ -255,8 +187,8 @@ def _completed(
 ) -> MeasurementGroup:
     """The group with its algorithm (TID 4019) before its numbers, and sentences at its end.
 
-    TID 1501 row 9b has the algorithm; highdicom 0.28 takes `algorithm_id` there and drops it. TID 1410 has it
-    by extension.
+    TID 1501 row 9b has the algorithm, and TID 1419 row 4b for a group of TID 1410; highdicom 0.28 takes
+    `algorithm_id` there and drops it.
     """
     items: list[ContentItem] = list(group[0].ContentSequence)
     first_number = next(index for index, item in enumerate(items) if item.ValueType == "NUM")

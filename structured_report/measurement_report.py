@@ -11,23 +11,18 @@ from highdicom.sr import (
     TextContentItem,
 )
 
-from structured_report.codes import concept, private_code
+from structured_report.codes import code_meaning, concept, private_code
 from structured_report.conclusion import conclusion, weightiest
 from structured_report.image_library import image_library
 from structured_report.language import translate_meanings
-from structured_report.measurement_groups import (
-    finding_group,
-    in_reading_order,
-    methods,
-    quantities_groups,
-    study_group,
-)
+from structured_report.measurement_groups import finding_group, quantities_groups, study_group
 from structured_report.object_header import (
     ReportBasis,
     ReportObject,
     series_description,
 )
 from structured_report.provenance import computed_by, observation_context
+from structured_report.reading_order import in_reading_order
 from structured_report.report_document import report_document
 from structured_report.text_items import comment, comment_of_analysis
 
@@ -35,7 +30,8 @@ from structured_report.text_items import comment, comment_of_analysis
 def measurement_report(basis: ReportBasis) -> ReportObject:
     """The report: UNVERIFIED and COMPLETE, in the study of the analysed images.
 
-    Groups in order: the study, the present findings (most dangerous first), the absent ones, quantities.
+    What it says in words comes first, then the images, then the groups: the study, the present findings (most
+    dangerous first), the absent ones, quantities. The order of TID 1500 is not significant.
     """
     result, words = basis.result, basis.words
     description = series_description(result, words.sentence("report"), words)
@@ -59,10 +55,10 @@ def _content(basis: ReportBasis) -> MeasurementReport:
     )
     *preamble, measurements = report[0].ContentSequence
     report[0].ContentSequence = ContentSequence(
-        [*preamble, image_library(source), measurements, _in_words(basis)]
+        [*preamble, _in_words(basis), image_library(source), measurements]
     )
     names = [finding.name for finding in result.findings] + [item.name for item in result.measurements]
-    translated = {private_code(name).value: basis.words.finding(name) for name in names}
+    translated = {private_code(name).value: code_meaning(basis.words.finding(name)) for name in names}
     translate_meanings(report[0], basis.words, translated)
     return report
 
@@ -87,9 +83,21 @@ def _in_words(basis: ReportBasis) -> ContainerContentItem:
             summed_up,
             *map(comment, weightiest(result, words)),
             *(comment_of_analysis(text, words) for text in (*result.warnings, *calibration)),
-            *methods(basis),
+            *_methods(basis),
             comment(words.sentence("anchors")),
             comment(computed_by(result, words)),
         ]
     )
     return container
+
+
+def _methods(basis: ReportBasis) -> list[TextContentItem]:
+    """How the quantities are measured: a sentence for each method, after the names of those that share it."""
+    words = basis.words
+    names: dict[str, list[str]] = {}
+    for quantity in basis.result.measurements:
+        names.setdefault(quantity.method, []).append(words.finding(quantity.name))
+    return [
+        comment_of_analysis(method, words, before=f"{'; '.join(measured)}: ")
+        for method, measured in names.items()
+    ]

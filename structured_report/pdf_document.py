@@ -6,6 +6,7 @@ No patient's identity is on the pages; it stands in the DICOM object that holds 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -17,13 +18,14 @@ from fpdf import FPDF
 from fpdf.fonts import FontFace
 from PIL import Image
 
+from inference.study_result import StudyResult
 from structured_report.conclusion import conclusion, weightiest
 from structured_report.key_images import study_state
+from structured_report.language import Words
 from structured_report.lettering import FONT
-from structured_report.measurement_groups import in_reading_order
-from structured_report.object_header import ReportBasis
 from structured_report.percentage import percentage
 from structured_report.provenance import computed_by
+from structured_report.reading_order import in_reading_order
 
 _FAMILY = "plex"
 _WEIGHTS = {"": 400, "B": 600}
@@ -33,24 +35,28 @@ _LAYOUT = ("GSUB", "GPOS", "GDEF")
 _MARGIN_MM, _IMAGE_MM = 18.0, 82.0
 
 
-def pdf_document(basis: ReportBasis, images: Sequence[Image.Image]) -> bytes:
-    """The document, the key `images` (RGB) at its end; the same arguments give the same bytes."""
+def pdf_document(result: StudyResult, when: datetime, words: Words, images: Sequence[Image.Image]) -> bytes:
+    """The document, the key `images` (RGB) at its end; the same arguments give the same bytes.
+
+    `when` is the time of the analysis in the zone in which it is to be written.
+    """
     with TemporaryDirectory() as folder:
-        return _written(basis, images, Path(folder))
+        return _written(_document(result, when, words, Path(folder)), result, when, words, images)
 
 
-def _written(basis: ReportBasis, images: Sequence[Image.Image], folder: Path) -> bytes:
-    words, result = basis.words, basis.result
-    document = _document(basis, folder)
+def _written(
+    document: FPDF, result: StudyResult, when: datetime, words: Words, images: Sequence[Image.Image]
+) -> bytes:
     document.set_font(_FAMILY, "B", 17)
     document.multi_cell(0, 8, words.sentence("summary"), new_x="LMARGIN", new_y="NEXT")
     document.set_font(_FAMILY, "", 10)
     document.set_text_color(*_GREY)
-    document.multi_cell(0, 5, basis.when.strftime("%Y-%m-%d %H:%M %z"), new_x="LMARGIN", new_y="NEXT")
+    written = when.strftime(f"{words.sentence('date')} %H:%M %z")
+    document.multi_cell(0, 5, written, new_x="LMARGIN", new_y="NEXT")
     document.set_text_color(0)
     _paragraphs(document, [conclusion(result, words), *weightiest(result, words)])
-    _findings(document, basis)
-    _measurements(document, basis)
+    _findings(document, result, words)
+    _measurements(document, result, words)
     _paragraphs(document, [words.of_analysis(text).text for text in result.warnings])
     _images(document, images)
     document.set_text_color(*_GREY)
@@ -82,11 +88,10 @@ class _Document(FPDF):
         self.set_text_color(0)
 
 
-def _document(basis: ReportBasis, folder: Path) -> _Document:
-    words, result = basis.words, basis.result
+def _document(result: StudyResult, when: datetime, words: Words, folder: Path) -> _Document:
     notice = words.sentence("demonstration") if result.bundle.demonstration else ""
     document = _Document(notice, study_state(result, words))
-    document.set_creation_date(basis.when)
+    document.set_creation_date(when)
     document.set_title(words.sentence("summary"))
     document.set_lang(words.language)
     document.set_margins(_MARGIN_MM, 14, _MARGIN_MM)
@@ -118,8 +123,7 @@ def _paragraphs(document: FPDF, texts: Sequence[str]) -> None:
         document.multi_cell(0, 5, text, align="L", new_x="LMARGIN", new_y="NEXT")
 
 
-def _findings(document: FPDF, basis: ReportBasis) -> None:
-    words = basis.words
+def _findings(document: FPDF, result: StudyResult, words: Words) -> None:
     heads = ("finding_name", "probability_name", "threshold_name", "slice_name")
     document.ln(4)
     document.set_font(_FAMILY, "", 9)
@@ -131,7 +135,7 @@ def _findings(document: FPDF, basis: ReportBasis) -> None:
         line_height=5.2,
     ) as table:
         table.row([words.sentence(key) for key in heads])
-        for finding in in_reading_order(basis.result.findings):
+        for finding in in_reading_order(result.findings):
             name = words.finding(finding.name)
             if finding.laterality is not None:
                 name = words.sentence(f"side_{finding.laterality}", finding=name)
@@ -146,9 +150,8 @@ def _findings(document: FPDF, basis: ReportBasis) -> None:
             table.row(cells, style=style)
 
 
-def _measurements(document: FPDF, basis: ReportBasis) -> None:
-    words = basis.words
-    if not basis.result.measurements:
+def _measurements(document: FPDF, result: StudyResult, words: Words) -> None:
+    if not result.measurements:
         return
     document.ln(4)
     document.set_font(_FAMILY, "", 9)
@@ -159,7 +162,7 @@ def _measurements(document: FPDF, basis: ReportBasis) -> None:
         borders_layout="HORIZONTAL_LINES",
         line_height=4.6,
     ) as table:
-        for item in basis.result.measurements:
+        for item in result.measurements:
             value = f"{item.value:.1f} {words.unit(item.unit)}"
             table.row((words.finding(item.name), value, words.of_analysis(item.method).text))
 

@@ -30,9 +30,9 @@ from structured_report.language import Words, translate_meanings
 from structured_report.object_header import ObjectBasis, ReportContext, ReportObject, content_time
 from structured_report.provenance import ENSEMBLE, PRODUCT, Device, observation_context
 from structured_report.report_document import report_document
+from structured_report.secondary_capture import Capture, secondary_capture
 from structured_report.source import SourceStudy, source_study
 from structured_report.summary_drawing import SummaryPicture, draw_summary
-from structured_report.summary_page import PageDescription, page_capture
 from structured_report.text_items import worded
 
 RefusalKind = Literal["sr", "sc"]
@@ -150,15 +150,17 @@ def _below(heading: str, *items: ContentItem) -> ContainerContentItem:
 
 
 def _page(refused: RefusedStudy, basis: ObjectBasis) -> ReportObject:
-    about = PageDescription(
+    first = next(iter(basis.source.instances))
+    capture = Capture(
+        pixels=draw_summary(refusal_picture(refused, basis.words)),
         key=refused.key,
         study_uid=refused.study_uid,
         number=1,
         series=_series_description(basis.words),
         derivation="Page that says why a study was not evaluated",
-        sources=tuple(basis.source.instances)[:1],
+        images=((first, None),),
     )
-    return page_capture(basis, draw_summary(refusal_picture(refused, basis.words)), about)
+    return secondary_capture(basis, capture)
 
 
 def refusal_picture(refused: RefusedStudy, words: Words) -> SummaryPicture:

@@ -23,6 +23,7 @@ def report_document(basis: ObjectBasis, content: Dataset, *, key: str, descripti
         SeriesDescription.
     """
     source = basis.source
+    _stand_alone(content)
     dataset = Comprehensive3DSR(
         evidence=_evidence(source),
         content=content,
@@ -44,6 +45,18 @@ def report_document(basis: ObjectBasis, content: Dataset, *, key: str, descripti
         if scheme.get("CodingSchemeDesignator") != private_scheme_designator()
     )
     return ReportObject("sr", dataset)
+
+
+def _stand_alone(item: Dataset) -> None:
+    """Let the items of every container stand on their own (PS3.3 C.18.8), in place.
+
+    highdicom calls them parts of one running text, and a renderer that believes it (dcmtk's) leaves out what
+    values are called: "94.54 %" in place of "Probability: 94.54 %".
+    """
+    if item.ValueType == "CONTAINER":
+        item.ContinuityOfContent = "SEPARATE"
+    for child in item.get("ContentSequence", []):
+        _stand_alone(child)
 
 
 def _predecessors(predecessor: PredecessorDocument | None) -> list[Dataset] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from tests.structured_report.content import (
     FINDING,
     LIBRARY,
     LIBRARY_GROUP,
+    MEASUREMENTS,
     NAME,
     PARAMETER,
     PRESENCE,
@@ -33,6 +35,7 @@ from tests.structured_report.content import (
     SIDE,
     SITE,
     SOURCE,
+    SOURCE_OF_MEASUREMENT,
     TRACKING,
     TRACKING_UID,
     WORDS,
@@ -43,6 +46,7 @@ from tests.structured_report.content import (
     everything,
     group_of,
     groups,
+    name_of,
     written,
 )
 from tests.structured_report.samples import ct_headers, key_slices, result_of_many, study_result
@@ -163,10 +167,10 @@ def test_a_located_finding_is_a_planar_region_on_its_slice_and_called_no_outline
     assert "ContentSequence" not in number  # the region is the group's, no point is made up besides
     said = [item.TextValue for item in children(group, COMMENT)]
     assert said == [
-        "The line encloses where the algorithm looked (saliency of 0.025 and more, 0.0832 at its peak); it is"
-        " no outline of a lesion and nothing to be measured.",
+        "The line encloses where the algorithm looked within the body (saliency of 0.025 and more, 0.0832 at"
+        " its peak); it is no outline of a lesion and nothing to be measured.",
         "Best slice: number 11 from the feet, image number 14.",
-        "Scores of the members, from 0 to 1: ctclip 0.800, supervised 0.873.",
+        "Scores of the members, from 0 to 1: CT-CLIP 0.800, supervised head 0.873.",
     ]
 
 
@@ -209,7 +213,7 @@ def test_every_number_of_another_group_has_a_point_on_its_slice_which_is_called_
         numbers = [item for item in group.ContentSequence if item.ValueType == "NUM"]
         assert numbers
         for number in numbers:
-            (point,) = children(number, SOURCE, "SCOORD")
+            (point,) = children(number, SOURCE_OF_MEASUREMENT, "SCOORD")
             assert (point.RelationshipType, point.GraphicType) == ("INFERRED FROM", "POINT")
             assert list(point.GraphicData) == [expected.column + 0.5, expected.row + 0.5]
             (image,) = children(point, SOURCE, "IMAGE")
@@ -235,6 +239,22 @@ def test_quantities_carry_unit_method_and_their_own_algorithm(report: Dataset) -
     sentences = [item.TextValue for item in children(report, WORDS)[0].ContentSequence]
     assert "Lung volume: Volume of the lung, vessels included." in sentences
     assert "Mean lung density: Mean of all voxels of both lungs (Source)." in sentences
+
+
+def test_a_method_that_several_quantities_share_is_told_once(
+    result: StudyResult, headers: list[Dataset], context: ReportContext
+) -> None:
+    names, method = ("Lung volume", "Lung volume, left", "Lung volume, right"), "Volume of the lungs' voxels."
+    measured = (
+        *(Measurement(name, 2000.0, "mL", method) for name in names),
+        Measurement("Perc15", -950.0, "[hnsf'U]", "15th percentile of the lungs' voxels."),
+    )
+    report = written(built(replace(result, measurements=measured), headers, context))
+    comments = [item.TextValue for item in children(children(report, WORDS)[0], COMMENT)]
+    assert [text for text in comments if "voxels" in text] == [
+        f"Lung volume; Lung volume, left; Lung volume, right: {method}",
+        "Perc15: 15th percentile of the lungs' voxels.",
+    ]
 
 
 def numbers_of(group: Dataset) -> list[Dataset]:
@@ -287,6 +307,12 @@ def test_tracking_uids_are_unique_and_follow_from_the_key(
     assert not set(uids) & {children(group, TRACKING_UID)[0].UID for group in groups(again)}
 
 
+def test_the_answer_in_words_comes_before_images_and_numbers(report: Dataset) -> None:
+    """Readers that show a report from top to bottom show its notice and its conclusion first."""
+    below = [name_of(item) for item in report.ContentSequence if item.ValueType == "CONTAINER"]
+    assert below == [WORDS, LIBRARY, MEASUREMENTS]
+
+
 def test_sentences_hold_notice_conclusion_weights_and_warnings(report: Dataset) -> None:
     sentences = [item.TextValue for item in children(report, WORDS)[0].ContentSequence]
     assert sentences[0].startswith("DEMONSTRATION - NOT FOR DIAGNOSIS")
@@ -294,7 +320,7 @@ def test_sentences_hold_notice_conclusion_weights_and_warnings(report: Dataset) 
     assert "Lung nodule (87.3 %), Pleural effusion (91.0 %)" in sentences[1]
     assert "Findings below theirs: 2." in sentences[1]
     assert "Most dangerous pathology: Lung nodule." in sentences[1]
-    assert "supervised_Lung nodule = 0.873 (+2.50)" in sentences[2]
+    assert "supervised head: Lung nodule = 0.873 (+2.50)" in sentences[2]
     assert sentences[3] == "One missing slice was interpolated."
     assert sentences[4].startswith("Lung volume: ")
     assert sentences[5].startswith("Mean lung density: ")
@@ -399,6 +425,26 @@ def test_validator_finds_no_error(
         assert iod_errors(built(one, headers, context).to_bytes()) == []
 
 
+def test_every_container_stands_on_its_own_so_that_a_renderer_names_what_it_shows(
+    report: Dataset, result: StudyResult, headers: list[Dataset], context: ReportContext, tmp_path: Path
+) -> None:
+    containers = [item for item in everything(report) if item.ValueType == "CONTAINER"]
+    assert len(containers) > 10
+    assert {item.ContinuityOfContent for item in containers} == {"SEPARATE"}
+    path = tmp_path / "report.dcm"
+    path.write_bytes(built(result, headers, context).to_bytes())
+    done = subprocess.run(["dsr2html", "+U8", path], capture_output=True, check=True, timeout=60)
+    shown = " ".join(re.sub("<[^>]+>", " ", done.stdout.decode()).split())
+    for expected in (
+        "Probability: 96.25 %",
+        "Presence: Present",
+        "Most dangerous pathology: Nodule of lung",
+        "Lung volume: 4210.5 mL",
+        "Conclusion: Probability of pathology 96.2 %",
+    ):
+        assert expected in shown
+
+
 def test_dsrdump_prints_probability_and_names(
     result: StudyResult, headers: list[Dataset], context: ReportContext, tmp_path: Path
 ) -> None:
@@ -483,7 +529,7 @@ def test_frames_of_an_enhanced_ct(
     said = [item.TextValue for item in children(group_of(made, "Lung nodule"), COMMENT)]
     assert said[1] == "Best slice: number 1 from the feet, frame 2."
     (number,) = children(group_of(made, "Pleural effusion"), PROBABILITY)
-    for coordinates in (region, children(number, SOURCE)[0]):
+    for coordinates in (region, children(number, SOURCE_OF_MEASUREMENT)[0]):
         reference = children(coordinates, SOURCE)[0].ReferencedSOPSequence[0]
         assert reference.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.2.1"
         assert reference.ReferencedFrameNumber == 2

@@ -137,7 +137,10 @@ def test_what_computed_is_in_the_report_and_in_words_in_every_object(
     assert [item.kind for item in objects] == ["sr", "sc", "sc", "sc"]  # two slices and a summary
     for item in objects:
         assert processing(item.dataset)[0].ContributionDescription == told
-    assert told in [item.get("TextValue") for item in report.ContentSequence[-1].ContentSequence]
+    words = next(
+        item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "C0034375"
+    )
+    assert told in [item.get("TextValue") for item in words.ContentSequence]
 
 
 def test_a_processor_has_neither_cuda_nor_driver(objects: list[ReportObject]) -> None:

@@ -50,6 +50,12 @@ def test_title_is_not_that_of_an_answer(report: Dataset) -> None:
     assert (report.ContentDate, report.ContentTime) == ("20260301", "123015.250000")
 
 
+def test_every_container_stands_on_its_own(report: Dataset) -> None:
+    containers = [item for item in everything(report) if item.ValueType == "CONTAINER"]
+    assert len(containers) == 4
+    assert {item.ContinuityOfContent for item in containers} == {"SEPARATE"}
+
+
 @pytest.mark.parametrize(
     ("name", "relationship", "least"),
     [
@@ -155,6 +161,6 @@ def test_validator_and_printer_take_them(
             file = tmp_path / "sr.dcm"
             file.write_bytes(item.to_bytes())
             printed = subprocess.run(
-                ["dsrdump", file], capture_output=True, text=True, check=True, timeout=60
+                ["dsrdump", "+Pl", file], capture_output=True, text=True, check=True, timeout=60
             )
             assert "373121007" in printed.stdout

@@ -406,6 +406,24 @@ def test_sequences_that_say_nothing_are_left_out(
         assert "ReferencedRequestSequence" not in item.dataset
 
 
+@pytest.mark.parametrize(
+    ("keyword", "vr", "content", "expected"),
+    [
+        ("PatientID", "IS", b"ID-17A", "ID-17A"),
+        ("AccessionNumber", "DS", b"A-4711", "A-4711"),
+        ("AccessionNumber", "IS", b"004711", "004711"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_identifier_that_a_stream_calls_a_number_is_not_lost(
+    *, keyword: str, vr: str, content: bytes, expected: str, context: ReportContext
+) -> None:
+    headers = as_received(ct_headers(4))
+    receive(headers, keyword, vr, content)
+    for written in objects_about(headers, context):
+        assert str(written[keyword].value) == expected
+
+
 def test_an_element_has_the_dictionary_s_value_representation(context: ReportContext) -> None:
     headers = ct_headers(4)
     receive(headers, "PatientSex", "LO", b"F ")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,58 +12,24 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from inference.analyse import Analyser
-from inference.dicom_files import files_below, read_headers
-from inference.series import choose_series
 from inference.study_result import Finding, ProbabilityBand, SliceReference, StudyResult
-from phantom.cases import DEMO_SEEDS, HELD_OUT_SEEDS, Case, draw_case
+from phantom.cases import DEMO_SEEDS, draw_case
 from phantom.grid import centred_grid
-from phantom.render import acquisition_grid
 from phantom.studies import chest_study
-from structured_report import KeySliceImages, ReportContext, build_objects
+from structured_report import ReportContext, refusal_objects
 from structured_report.codes import finding_codes
-from tests.conftest import PROJECT
-from tests.structured_report.content import COMMENT, REGION, WORDS, built, children, group_of, written
+from tests.structured_report import pixelmed
+from tests.structured_report.content import built
 from tests.structured_report.samples import ct_headers, region, study_result
+from tests.structured_report.test_refused_study import REFUSED
 
 CT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2",
     "1.2.840.10008.5.1.4.1.1.2.1",
     "1.2.840.10008.5.1.4.1.1.2.2",
 }
-DEMO = PROJECT / "best_models" / "demo"
 SYNTHETIC = 50
 ILLEGAL_UID = "9.99.999.9999"
-
-PIXELMED = (
-    "java",
-    "-Djdk.xml.xpathExprOpLimit=0",
-    "-Djdk.xml.xpathTotalOpLimit=0",
-    "-Djdk.xml.xpathExprGrpLimit=0",
-    *("-cp", "/usr/share/java/pixelmed.jar", "com.pixelmed.validate.DicomSRValidator"),
-)
-PLANAR = r"Error: Template 1410 PlanarROIMeasurements/.*/\[Row {}\] {} .*: Missing conditional content item"
-ALLOWED = {
-    PLANAR.format(5, "SCOORD"): (
-        "every measurement group is also tried as TID 1410, by whose condition a group without a segmentation"
-        " needs a region; an unlocated finding is a TID 1501 group and has none"
-    ),
-    PLANAR.format(7, "IMAGE"): (
-        "the other half of the same condition: a group without a region needs a segmentation frame"
-    ),
-    r'Warning: .*/TEXT \(122405,DCM,"Algorithm Manufacturer"\): Content Item not in template': (
-        "TID 4019 row 2b is younger than this validator (2022)"
-    ),
-    r'Warning: .*/CODE \(705057003,SCT,"Presence"\): Content Item not in template': (
-        "TID 1501 row 11 leaves the concept to whoever invokes it ($QualType), and TID 1500 does not bind it"
-    ),
-    r"Warning: .*/CODE \(most-dangerous,99DICOMNODE,.*\): Content Item not in template": (
-        "TID 1501 row 11, as above"
-    ),
-    r'Warning: .*/TEXT \(121106,DCM,"Comment"\): Content Item not in template': (
-        "TID 1501 row 12, as above, and TID 1500 row 14"
-    ),
-}
 
 
 @pytest.fixture
@@ -164,55 +128,17 @@ def test_no_error_about_fifty_synthetic_series(
     assert {seed: found for seed, found in errors.items() if found} == {}
 
 
-def test_no_error_about_what_the_demonstration_says_of_a_synthetic_chest(
-    context: ReportContext, iod_errors: Callable[[bytes], list[str]], tmp_path: Path
-) -> None:
-    """A real answer: the effusion and the collapse are found, located, and written into every object."""
-    truth = ("Pleural effusion", "Pneumothorax")
-    case = Case(HELD_OUT_SEEDS[5], truth)
-    full = acquisition_grid(case)
-    pixel_mm = 4 * full.spacing_mm[1]
-    grid = centred_grid((5.0, pixel_mm, pixel_mm), (full.shape[0] // 2, 128, 128))
-    for image in chest_study(case, grid=grid).datasets():
-        image.save_as(tmp_path / f"{image.InstanceNumber}.dcm", enforce_file_format=True)
-    files = read_headers(files_below(tmp_path))
-    choice = choose_series(files.headers)
-    analyser = Analyser(DEMO, threads=1)
-    study = analyser.prepare(files.series(choice), choice)
-    result = analyser.answer(study, key="ab" * 32).result
-    assert {finding.name for finding in result.findings if finding.region is not None} >= set(truth)
-
-    spacing_mm = (study.volume.spacing_mm[1], study.volume.spacing_mm[2])
-    slices = {item.index: study.volume.slice_hu(item.index) for item in result.key_slices}
-    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in files.series(choice)]
-    headers.sort(key=lambda header: float(header.ImagePositionPatient[2]))
-    objects = build_objects(result, headers, KeySliceImages(slices, spacing_mm), context)
-    assert len(objects) >= 2
-    for item in objects:
-        assert iod_errors(item.to_bytes()) == []
-    report = written(objects[0])
-    for name in truth:
-        assert children(group_of(report, name), REGION)
-    sentences = [item.TextValue for item in children(children(report, WORDS)[0], COMMENT)]
-    assert any(sentence.startswith("No side is told of any finding") for sentence in sentences)
-
-
 def test_pixelmed_finds_nothing_in_the_templates_but_what_is_explained(
     context: ReportContext, tmp_path: Path
 ) -> None:
+    """Of an answer with one region and of a refused study; test_objects_of_runs has answers with several."""
     headers = ct_headers(4)
-    path = tmp_path / "report.dcm"
-    path.write_bytes(built(study_result(headers), headers, context).to_bytes())
-    done = subprocess.run([*PIXELMED, path], capture_output=True, text=True, check=False, timeout=300)
-    output = done.stdout + done.stderr
-    for expected in (
-        "Found Comprehensive3DSR IOD",
-        "Found Root Template TID_1500",
-        "IOD validation complete",
-    ):
-        assert expected in output
-    said = [line for line in output.splitlines() if line.startswith(("Error", "Warning"))]
-    explained = {line: [pattern for pattern in ALLOWED if re.fullmatch(pattern, line)] for line in said}
-    assert [line for line, patterns in explained.items() if not patterns] == []
+    (notice,) = refusal_objects(REFUSED, ct_headers(6), context, kinds=("sr",))
+    paths = [tmp_path / "answer.dcm", tmp_path / "notice.dcm"]
+    for path, item in zip(paths, (built(study_result(headers), headers, context), notice), strict=True):
+        path.write_bytes(item.to_bytes())
+    of_answer, of_notice = pixelmed.said_of(paths)
+    assert pixelmed.unexplained(of_answer) == pixelmed.unexplained(of_notice) == []
     # What nothing says any more is to be taken off the list.
-    assert {pattern for patterns in explained.values() for pattern in patterns} == set(ALLOWED)
+    assert pixelmed.explained_by(of_answer) == {*pixelmed.ONE_REGION, *pixelmed.ANSWER}
+    assert pixelmed.explained_by(of_notice) == set(pixelmed.REFUSAL)
