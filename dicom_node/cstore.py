@@ -16,10 +16,12 @@ from typing import Any
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
+from pynetdicom.status import code_to_category
 
 from dicom_node.errors import AssociationLost, AssociationRejected, PeerUnreachable
 
@@ -28,7 +30,8 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 
 _CONTEXTS_AN_ASSOCIATION = 128  # PS3.8 9.3.2.2: odd identifiers 1 to 255
 _CONNECT_TIMEOUT_S = 10.0
-_WARNINGS = frozenset({0xB000, 0xB006, 0xB007})  # PS3.4 table B.2-1: stored, with coercion or a remark
+# "Duplicate SOP Instance": what was sent before an association broke off, and the peer keeps its first copy.
+_HAS_IT = 0x0111
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class SentObject:
     @property
     def stored(self) -> bool:
         """The peer says that it has the object."""
-        return self.status is not None and (self.status == 0 or self.status in _WARNINGS)
+        if self.status is None:
+            return False
+        # A warning (PS3.7 annex C): stored, with coercion or a remark.
+        return self.status == _HAS_IT or code_to_category(self.status) in {"Success", "Warning"}
 
 
 @dataclass(frozen=True)
@@ -225,7 +231,7 @@ def _send(association: Association, file: _File, peer: Peer, done: int, total: i
             file.sop_instance_uid,
             file.sop_class_uid,
             None,
-            f"the peer accepts no {file.sop_class_uid} in transfer syntax {file.transfer_syntax}",
+            f"the peer accepts no {UID(file.sop_class_uid).name} in {UID(file.transfer_syntax).name}",
         )
     except RuntimeError as error:
         raise AssociationLost(lost) from error

@@ -3,6 +3,7 @@ to an HL7 receiver a message."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -16,11 +17,12 @@ from pydicom import dcmread
 from dicom_node.cstore import Peer, SentObject, send_objects
 from dicom_node.data_folder import DataFolder, write_once
 from dicom_node.destination_objects import files_for
-from dicom_node.errors import ArchiveMissing, ObjectsRefused
+from dicom_node.destination_settings import Destination, DestinationSettings, Hl7DestinationSettings
+from dicom_node.errors import ArchiveMissing, ObjectsRefused, Superseded
 from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import WorkRecord
 from dicom_node.mllp import Receiver, send_message
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import Destination, DestinationSettings, Hl7DestinationSettings
 from inference.study_result import StudyResult
 from structured_report.language import Words
 from structured_report.observation_message import (
@@ -50,6 +52,8 @@ class Delivery:
         ------
         SendError
             If the destination did not store everything.
+        Superseded
+            If the destination is a worklist, and there is a later answer about the study.
         TextNotFitting
             If the destination's character set lacks a character of what it is to get.
         ArchiveError
@@ -60,22 +64,38 @@ class Delivery:
         logger.info("delivered", extra={"destination": destination.name, "objects": count})
 
     def _tell(self, key: str, destination: Hl7DestinationSettings) -> int:
-        """Send the message about a key; its bytes are written once, as those of every object are."""
-        file = self.folder.results(key) / f"oru-{destination.name}.hl7"
+        """Send the message about a key; its bytes are written once for what the settings say of it.
+
+        A receiver keeps the message that came last, so that none is sent after that of a later answer.
+        """
+        if is_superseded(self.ledger, self.ledger.known(key)):
+            raise Superseded
+        variant = self._variant(destination)
+        file = self.folder.results(key) / f"oru-{variant}.hl7"
         if not file.exists():
-            message = self._message(key, destination)
+            message = self._message(key, destination, variant)
             if message is None:
                 return 0
             write_once(file, message.content)
         started = time.monotonic()
         receiver = Receiver(destination.host, destination.port, destination.timeout_s)
-        send_message(receiver, file.read_bytes(), message_control_id(key, destination.name))
+        send_message(receiver, file.read_bytes(), message_control_id(key, variant))
         self.ledger.record_seconds(key, {f"deliver:{destination.name}": time.monotonic() - started})
         return 1
 
-    def _message(self, key: str, destination: Hl7DestinationSettings) -> ObservationMessage | None:
+    def _variant(self, destination: Hl7DestinationSettings) -> str:
+        """The destination's name with a digest of all settings that its messages are made by."""
+        told = destination.model_dump_json(
+            exclude={"host", "port", "timeout_s", "retry_first_s", "retry_longest_s"}
+        )
+        digest = hashlib.sha256(f"{told}{self.words.language}".encode()).hexdigest()
+        return f"{destination.name}-{digest[:12]}"
+
+    def _message(
+        self, key: str, destination: Hl7DestinationSettings, variant: str
+    ) -> ObservationMessage | None:
         """None where there is no report, as of a NIfTI volume."""
-        report = next((item.path for item in self.ledger.objects(key) if item.kind == "sr"), None)
+        report = next((item.path for item in self.ledger.objects.of(key) if item.kind == "sr"), None)
         if report is None:
             return None
         result = StudyResult.from_json(json.loads(self.folder.result_file(key).read_bytes()))
@@ -89,7 +109,7 @@ class Delivery:
             result,
             dcmread(report),
             parties,
-            destination=destination.name,
+            destination=variant,
             top_findings=destination.top_findings,
             link=destination.link,
             words=self.words,
@@ -134,7 +154,7 @@ class Delivery:
             logger.warning("originals are no longer in the archive")
             return []
         series = [self.orthanc.series(series_id) for series_id in study.series_ids]
-        own = self.ledger.own_series(item.series_uid for item in series)
+        own = self.ledger.objects.own_series(item.series_uid for item in series)
         wanted = [item for item in series if item.series_uid not in own]
         return self._fetch((instance for item in wanted for instance in item.instance_ids), spool)
 
@@ -148,9 +168,14 @@ class Delivery:
         return paths
 
 
-def pause_s(failures: int, first_s: float, longest_s: float) -> float:
-    """Seconds until the next attempt after so many failures: doubling from `first_s` up to `longest_s`."""
-    return min(first_s * 2.0 ** min(max(failures - 1, 0), 32), longest_s)
+def is_superseded(ledger: Ledger, record: WorkRecord) -> bool:
+    """Whether a later answer about the study belongs into the archive and to the destinations."""
+    for other in ledger.recent(study_uid=record.study_uid):
+        if other.key == record.key:
+            return False
+        if other.state == "reported" and other.archived:
+            return True
+    return False
 
 
 def _require_stored(sent: list[SentObject], destination: DestinationSettings) -> None:

@@ -9,9 +9,10 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
 from dicom_node.data_folder import DataFolder, write_once
+from dicom_node.destination_settings import DestinationSettings
 from dicom_node.errors import TextNotFitting
-from dicom_node.ledger import Ledger, ObjectRecord
-from dicom_node.settings import DestinationSettings
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import ObjectRecord
 from structured_report import SR_CLASSES, CharacterSetError, in_character_set, in_sr_class
 
 _OF_THE_ARCHIVE = "comprehensive_3d", "ISO_IR 192"
@@ -27,7 +28,9 @@ def files_for(key: str, destination: DestinationSettings, ledger: Ledger, folder
         If a character of an object does not exist in the destination's character set.
     """
     records = [
-        item for item in ledger.objects(key) if not item.for_destination and item.kind in destination.objects
+        item
+        for item in ledger.objects.of(key)
+        if not item.for_destination and item.kind in destination.objects
     ]
     return [_file(key, item, destination, ledger, folder) for item in records]
 
@@ -55,7 +58,7 @@ def _in_class(
 ) -> ObjectRecord:
     """The report in another SOP class; entered in the ledger before it leaves, as every object is."""
     kind = _KINDS[sr_class]
-    known = next((item for item in ledger.objects(key) if item.kind == kind), None)
+    known = next((item for item in ledger.objects.of(key) if item.kind == kind), None)
     if known is not None:
         return known
     report = dcmread(record.path)
@@ -69,10 +72,10 @@ def _in_class(
         series_uid=str(changed.SeriesInstanceUID),
         study_uid=record.study_uid,
         kind=kind,
-        number=max(item.number for item in ledger.objects(key)) + 1,
+        number=max(item.number for item in ledger.objects.of(key)) + 1,
         path=path,
     )
-    ledger.add_objects(key, [made])
+    ledger.objects.add(key, [made])
     return made
 
 
@@ -80,7 +83,7 @@ def _predecessor_key(report: Dataset, ledger: Ledger) -> str | None:
     for study in report.get("PredecessorDocumentsSequence", []):
         for series in study.ReferencedSeriesSequence:
             for reference in series.ReferencedSOPSequence:
-                return ledger.key_of_object(str(reference.ReferencedSOPInstanceUID))
+                return ledger.objects.key_of(str(reference.ReferencedSOPInstanceUID))
     return None
 
 

@@ -12,6 +12,7 @@
     │   ├── AssociationLost        aborted, released or timed out half-way
     │   └── ObjectsRefused         the peer answered, but did not store everything
     ├── TextNotFitting         a destination's character set lacks a character of what it is to get
+    ├── Superseded             a worklist is not to get an answer after a later one
     ├── PortTaken              a port that is needed is in use
     ├── OrthancFailed          a local Orthanc is not installed or did not start
     ├── ExecutorTaken          another process works under the same name in the same data folder
@@ -73,7 +74,24 @@ class ObjectsRefused(SendError):
 
 
 class TextNotFitting(NodeError):
-    """A character of an object does not exist in the character set that a destination is set to."""
+    """A character of an object does not exist in the character set that a destination is set to.
+
+    Nothing changes by trying again: the settings must.
+    """
+
+    code = "text_not_fitting"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(f"{self.code}: {sentence}")
+
+
+class Superseded(NodeError):
+    """A later answer about the study was made, which a worklist would lose to an earlier one that follows."""
+
+    code = "superseded"
+
+    def __init__(self) -> None:
+        super().__init__(f"{self.code}: a later answer about the study takes its place")
 
 
 class PortTaken(NodeError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dicom_node.errors import AssociationLost, ObjectsRefused, PeerUnreachable
 
-_START, _END = b"\x0b", b"\x1c\r"
+_START, _END = b"\x0b", b"\x1c"  # the end is followed by a carriage return
 _LONGEST_ANSWER = 1 << 16
 _CONNECT_TIMEOUT_S = 10.0
 _ACCEPTED = frozenset({"AA", "CA"})  # HL7 table 0008
@@ -40,12 +40,14 @@ def send_message(receiver: Receiver, content: bytes, control_id: str) -> None:
     with _connected(receiver) as connection:
         try:
             connection.settimeout(receiver.timeout_s)
-            connection.sendall(_START + content + _END)
+            connection.sendall(_START + content + _END + b"\r")
             answer = _answer(connection, time.monotonic() + receiver.timeout_s)
         except OSError as error:
             raise AssociationLost(f"the HL7 receiver at {place} did not acknowledge the message") from error
     code, acknowledged = _acknowledgement(answer)
-    if code not in _KNOWN or acknowledged != control_id:
+    # Who could not read the message at all may not know its identifier.
+    ours = acknowledged == control_id or (not acknowledged and code in _KNOWN - _ACCEPTED)
+    if code not in _KNOWN or not ours:
         raise AssociationLost(f"the HL7 receiver at {place} did not acknowledge this message")
     if code not in _ACCEPTED:
         raise ObjectsRefused(f"the HL7 receiver at {place} refused the message ({code})")
@@ -71,15 +73,18 @@ def _connected(receiver: Receiver) -> socket.socket:
 
 
 def _answer(connection: socket.socket, deadline: float) -> bytes:
-    """The bytes of one message, without its frame."""
+    """The bytes of the first message that comes, without its frame.
+
+    What follows its end is not waited for: some receivers leave out the carriage return or write more.
+    """
     received = b""
-    while not received.endswith(_END):
+    while _END not in received:
         connection.settimeout(max(0.001, deadline - time.monotonic()))
         part = connection.recv(4096)
         if not part or len(received) > _LONGEST_ANSWER:
             raise ConnectionError("no acknowledgement")
         received += part
-    return received.removeprefix(_START).removesuffix(_END)
+    return received.partition(_END)[0].rpartition(_START)[2]
 
 
 def _acknowledgement(answer: bytes) -> tuple[str, str]:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicom_node.cstore import Peer, verify
+from dicom_node.delivery import is_superseded
+from dicom_node.destination_settings import Destination
 from dicom_node.errors import NodeError
-from dicom_node.ledger import Ledger, WorkRecord
-from dicom_node.ledger_records import NOT_EXAMINED
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import NOT_EXAMINED, WorkRecord
 from dicom_node.log import work_on
 from dicom_node.mllp import Receiver, reach
-from dicom_node.settings import Destination, Settings
+from dicom_node.settings import Settings
 from dicom_node.workflow import StudyWorkflows
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,10 @@ class Operations:
         wanted = self._destination(destination)
         if not (record.ended and record.archived):
             return False
-        return wanted.wants_originals or bool(self.ledger.objects(record.key))
+        if wanted.kind == "hl7":
+            return record.state == "reported" and not is_superseded(self.ledger, record)
+        made = [item.kind for item in self.ledger.objects.of(record.key)]
+        return wanted.wants_originals or wanted.wants_any(made)
 
     def send_again(self, key: str, destination: str) -> None:
         """Send the stored objects of `key` to a destination once more, byte for byte the same.
@@ -56,7 +61,7 @@ class Operations:
             raise NothingToSend("there is nothing of this study to be sent there")
         with work_on(key):
             logger.info("to be sent again, as a person asks", extra={"destination": destination})
-        self.workflows.send_again(key, destination)
+        self.workflows.deliveries.send_again(key, destination)
 
     def try_now(self, key: str) -> None:
         """Work that waits for its next try is tried at once."""
@@ -66,7 +71,7 @@ class Operations:
         if record.images == NOT_EXAMINED and record.orthanc_id is not None:
             self.hint(record.orthanc_id)
         else:
-            self.workflows.hasten_study(key)
+            self.workflows.studies.hasten(key)
 
     def echo(self, destination: str) -> float:
         """C-ECHO to a PACS, a connection to an HL7 receiver; the seconds that it took.

@@ -12,13 +12,14 @@ from pydicom.dataset import Dataset
 
 from dicom_node.data_folder import DataFolder, write_once
 from dicom_node.errors import ArchiveMissing
-from dicom_node.kept_objects import kept_object, report_context
-from dicom_node.ledger import Ledger, WorkRecord
+from dicom_node.kept_objects import kept_object, predecessor_document, report_context
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import WorkRecord
 from dicom_node.orthanc import ArchiveSeries, Orthanc
 from dicom_node.settings import RefusalKind, ReportSettings
 from inference.dicom_files import source_headers
 from inference.errors import VolumeRefusal
-from structured_report import RefusedStudy, ReportError, refusal_objects
+from structured_report import PredecessorDocument, RefusedStudy, ReportError, refusal_objects
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class RefusalReports:
             return
         self.ledger.refusal_known(key, code, sentence, remedy)
         started = time.monotonic()
-        if not self.ledger.objects(key):
+        if not self.ledger.objects.of(key):
             file = self.folder.results(key) / "refusal.json"
             refused = RefusedStudy(
                 key=key,
@@ -67,17 +68,30 @@ class RefusalReports:
             except (ArchiveMissing, ReportError, VolumeRefusal) as error:
                 logger.warning("no object tells of the refusal", extra={"reason": type(error).__name__})
                 return
-        for item in self.ledger.objects(key):
+        for item in self.ledger.objects.of(key):
             self.orthanc.store(item.path.read_bytes())
         self.ledger.record_seconds(key, {"report": time.monotonic() - started})
 
     def _make(self, record: WorkRecord, refused: RefusedStudy, kinds: tuple[RefusalKind, ...]) -> None:
         headers = self._headers(record)
-        made = refusal_objects(refused, headers, report_context(self.folder, self.settings), kinds=kinds)
+        context = report_context(self.folder, self.settings, self._notice_before(record))
+        made = refusal_objects(refused, headers, context, kinds=kinds)
         records = [kept_object(self.folder, record.key, number, item) for number, item in enumerate(made)]
         # Before any of them leaves, so that none of them ever makes work.
-        self.ledger.add_objects(record.key, records)
+        self.ledger.objects.add(record.key, records)
         logger.info("report of a refusal made", extra={"objects": len(records)})
+
+    def _notice_before(self, record: WorkRecord) -> PredecessorDocument | None:
+        """The last notice about the study, which this one succeeds; an answer is never succeeded so."""
+        key = record.predecessor
+        while key is not None and (earlier := self.ledger.work(key)) is not None:
+            report = next((item for item in self.ledger.objects.of(key) if item.kind == "sr"), None)
+            if report is not None and earlier.state != "refused":
+                return None
+            if report is not None:
+                return predecessor_document(report)
+            key = earlier.predecessor
+        return None
 
     def _headers(self, record: WorkRecord) -> list[Dataset]:
         """Of the refused series' images, the first one in full."""
@@ -96,7 +110,7 @@ class RefusalReports:
             raise ArchiveMissing("the study is not in the archive")
         study = self.orthanc.study(record.orthanc_id)
         series = [self.orthanc.series(series_id) for series_id in study.series_ids]
-        own = self.ledger.own_series(item.series_uid for item in series)
+        own = self.ledger.objects.own_series(item.series_uid for item in series)
         foreign = [item for item in series if item.series_uid not in own and item.instance_ids]
         if not foreign:
             raise ArchiveMissing("the study's images are no longer in the archive")

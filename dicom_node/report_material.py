@@ -17,12 +17,12 @@ from pydicom.dataset import Dataset
 from dicom_node.errors import NodeError
 from inference.decoding import decode_frame
 from inference.dicom_files import each_header, read_header, source_headers
+from inference.image_plane import ImagePlane
 from inference.overview import CoronalOverview
 from inference.saliency_file import StoredSaliency, read_saliency
 from inference.saliency_masks import saliency_masks
-from inference.slice_stack import ImagePlane
 from inference.study_result import SliceReference, StudyResult
-from structured_report import Attention, KeySliceImages, Overview
+from structured_report import Attention, KeySliceImages, Overview, drawn_findings
 
 
 class UnreadableKeySlice(NodeError):  # noqa: N818 - as the rest of its tree
@@ -59,13 +59,14 @@ def report_material(
         If a key slice cannot be decoded once more; VolumeRefusal if a header cannot be read.
     """
     files = [paths[uid] for uid in result.image_sop_instance_uids]
+    headers = source_headers(files)
     stored = read_saliency(saliency_file.read_bytes()) if saliency_file.exists() else None
     attention: list[Attention] = []
     if stored is not None and with_attention:
         planes = [plane for _, header in each_header(files) if header is not None for plane in header.planes]
         attention = _attention(result, stored, planes)
     return ReportMaterial(
-        headers=source_headers(files),
+        headers=headers,
         slices=_key_slices(result, paths, stored),
         attention=attention,
         overview=_overview(result.key_slices, stored.overview) if stored is not None else None,
@@ -73,10 +74,14 @@ def report_material(
 
 
 def _attention(result: StudyResult, stored: StoredSaliency, planes: Sequence[ImagePlane]) -> list[Attention]:
+    """Of every located finding; masks of those alone for which a segmentation has room."""
+    drawn = drawn_findings(result, len(planes), planes[0].rows, planes[0].columns)
     return [
         Attention(
             finding=finding.name,
-            masks=saliency_masks(stored, finding.name, finding.region.threshold, planes),
+            masks=saliency_masks(stored, finding.name, finding.region.threshold, planes)
+            if finding.name in drawn
+            else {},
             values=stored.maps[finding.name].values,
             affine=stored.place_affine(finding.name),
         )

@@ -19,8 +19,9 @@ from pathlib import Path
 from dicom_node.active_bundle import ActiveBundle, BundleReplaced
 from dicom_node.data_folder import DataFolder, write_once
 from dicom_node.errors import ArchiveDamaged, ArchiveMissing, NodeError
-from dicom_node.kept_objects import kept_object, report_context
-from dicom_node.ledger import Ledger, WorkRecord
+from dicom_node.kept_objects import kept_object, predecessor_document, report_context
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import WorkRecord
 from dicom_node.orthanc import Orthanc
 from dicom_node.plan import PlannedInstance, WorkPlan
 from dicom_node.report_material import report_material
@@ -118,7 +119,7 @@ class StudySteps:
         if not self.folder.result_file(record.key).exists():
             return False
         paths = self._paths(record, self.ledger.plan(record.key))
-        return bool(self.ledger.objects(record.key)) or all(path.exists() for path in paths)
+        return bool(self.ledger.objects.of(record.key)) or all(path.exists() for path in paths)
 
     def _fetch_one(self, instance: PlannedInstance, path: Path) -> None:
         try:
@@ -181,7 +182,7 @@ class StudySteps:
             `unreadable_text` if text of the images, the patient's name perhaps, would be lost in them.
         """
         record, plan = self.ledger.known(key), self.ledger.plan(key)
-        if record.upload_name or self.ledger.objects(key):
+        if record.upload_name or self.ledger.objects.of(key):
             return
         started = time.monotonic()
         result = self.result(key)
@@ -209,7 +210,7 @@ class StudySteps:
                 "Text of the headers cannot be decoded in the character set that they name: no report.",
             ) from error
         records = [kept_object(self.folder, key, number, item) for number, item in enumerate(objects)]
-        self.ledger.add_objects(key, records)
+        self.ledger.objects.add(key, records)
         self.ledger.record_seconds(key, {"report": time.monotonic() - started})
         logger.info("report made", extra={"objects": len(records)})
 
@@ -219,7 +220,7 @@ class StudySteps:
         started = time.monotonic()
         if record.upload_folder is not None:
             self.store_originals(key, record.upload_folder)
-        for item in self.ledger.objects(key):
+        for item in self.ledger.objects.of(key):
             if item.kind in self.report_settings.objects:
                 self.orthanc.store(item.path.read_bytes())
         self.ledger.record_seconds(key, {"store": time.monotonic() - started})
@@ -260,15 +261,10 @@ class StudySteps:
         key = record.predecessor
         while key is not None:
             earlier = self.ledger.work(key)
-            for item in self.ledger.objects(key):
+            for item in self.ledger.objects.of(key):
                 if item.kind != "sr":
                     continue
-                document = PredecessorDocument(
-                    study_uid=item.study_uid,
-                    series_uid=item.series_uid,
-                    sop_instance_uid=item.sop_instance_uid,
-                    sop_class_uid=item.sop_class_uid,
-                )
+                document = predecessor_document(item)
                 if earlier is None or earlier.state != "refused":
                     return document
                 refusal = refusal or document

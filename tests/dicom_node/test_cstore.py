@@ -27,7 +27,7 @@ from dicom_node.cstore import Peer, send_objects, verify
 from dicom_node.errors import AssociationLost, AssociationRejected, PeerUnreachable
 from dicom_node.local_orthanc import LocalOrthanc
 from tests.dicom_node.conftest import Pacs, next_free_port
-from tests.dicom_node.studies import write_chest
+from tests.dicom_node.studies import as_modality, write_chest
 
 
 def _peer(pacs: Pacs, **changes: object) -> Peer:
@@ -91,6 +91,23 @@ def test_transfer_syntax_that_the_peer_does_not_take_is_named(
             send_objects(peer, [path], calling_aet="TEST")
     finally:
         server.shutdown()
+
+
+def test_a_class_that_is_not_accepted_is_named_and_keeps_no_other_back(tmp_path: Path) -> None:
+    entity = AE("PICKY")
+    entity.add_supported_context(MRImageStorage, ExplicitVRLittleEndian)
+    port = next_free_port()
+    server = entity.start_server(
+        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0x0000)]
+    )
+    files = write_chest(tmp_path, "both", slices=2)
+    as_modality(files[1], "MR", MRImageStorage)
+    try:
+        first, second = send_objects(Peer("127.0.0.1", port, "PICKY", 5), files, calling_aet="TEST")
+    finally:
+        server.shutdown()
+    assert (first.status, second.status) == (None, 0)
+    assert first.error == "the peer accepts no CT Image Storage in Explicit VR Little Endian"
 
 
 def test_nobody_there(tmp_path: Path) -> None:
@@ -183,3 +200,16 @@ def test_echo(archive: LocalOrthanc) -> None:
     verify(Peer("127.0.0.1", archive.dicom_port, archive.aet, 5), calling_aet="TEST")
     with pytest.raises(AssociationRejected):
         verify(Peer("127.0.0.1", archive.dicom_port, "OTHER", 5), calling_aet="TEST")
+
+
+@pytest.mark.parametrize(
+    ("status", "stored"),
+    [(0xB000, True), (0xB123, True), (0x0107, True), (0x0111, True), (0xA700, False), (0xC000, False)],
+)
+def test_a_peer_that_has_the_object_says_so_in_several_ways(
+    status: int, stored: bool, pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacs, "status", status)
+    (sent,) = send_objects(_peer(pacs), write_chest(tmp_path, "one", slices=1), calling_aet="TEST")
+    assert (sent.status, sent.stored) == (status, stored)
+    assert (sent.error is None) == stored

@@ -1,10 +1,9 @@
-"""Deliveries: each destination for itself, until it has everything, and originals as they came."""
+"""What a destination gets: the objects that it wants as it wants them, and originals as they came."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
@@ -13,61 +12,18 @@ from pydicom.uid import (
     CTImageStorage,
     JPEGLSLossless,
     KeyObjectSelectionDocumentStorage,
-    MRImageStorage,
     SecondaryCaptureImageStorage,
 )
 
-from dicom_node.delivery import pause_s
-from dicom_node.ledger import DeliveryRecord
+from dicom_node.ledger_records import DeliveryRecord
 from dicom_node.node import Node
-from dicom_node.settings import ReportSettings
 from tests.dicom_node.conftest import Pacs, Site, eventually, instances_of
-from tests.dicom_node.studies import SLICES, as_modality, send, write_chest
+from tests.dicom_node.studies import send, write_chest
 
 
 def _deliveries(node: Node) -> dict[str, DeliveryRecord]:
     records = node.ledger.recent()
     return {delivery.destination: delivery for record in records for delivery in record.deliveries}
-
-
-def test_unreachable_destination_holds_no_other_up_and_is_served_when_it_comes_back(
-    site: Site, pacs: Pacs, tmp_path: Path
-) -> None:
-    away = Pacs(aet="AWAY")
-    node = site.start(away.destination("away"), pacs.destination())
-    for name in ("one", "two"):
-        send(write_chest(tmp_path, name), site.archive)
-    eventually(lambda: pacs.classes().count(Comprehensive3DSRStorage) == 2)
-    eventually(lambda: {record.state for record in node.ledger.recent()} == {"reported"})
-    eventually(lambda: _deliveries(node)["away"].attempts >= 2)
-    failing = _deliveries(node)["away"]
-    assert failing.state == "failing"
-    assert failing.error == f"AWAY at 127.0.0.1:{away.port} cannot be reached"
-    assert failing.next_attempt_at is not None
-    assert node.health().failing_deliveries >= 1
-    away.start()
-    try:
-        eventually(lambda: away.classes().count(Comprehensive3DSRStorage) == 2)
-        eventually(lambda: _deliveries(node)["away"].state == "delivered")
-    finally:
-        away.stop()
-    assert sorted(away.received) == sorted(pacs.received)
-
-
-def test_object_that_is_refused_is_sent_again_until_it_is_stored(
-    site: Site, pacs: Pacs, tmp_path: Path
-) -> None:
-    pacs.refused_classes.add(SecondaryCaptureImageStorage)
-    node = site.start(pacs.destination())
-    send(write_chest(tmp_path, "picky"), site.archive)
-    eventually(lambda: _deliveries(node).get("pacs") and _deliveries(node)["pacs"].state == "failing")
-    error = "PACS did not store 2 of 3 objects; first: the peer refused it (status 0xA700)"
-    assert _deliveries(node)["pacs"].error == error
-    pacs.refused_classes.clear()
-    eventually(lambda: _deliveries(node)["pacs"].state == "delivered")
-    assert _deliveries(node)["pacs"].objects == 3
-    # What was sent twice is the same twice.
-    assert len({data for sop_class, _, data in pacs.received if sop_class == Comprehensive3DSRStorage}) == 1
 
 
 def test_wrong_ae_title_is_named(site: Site, pacs: Pacs, tmp_path: Path) -> None:
@@ -111,23 +67,6 @@ def test_each_destination_gets_the_objects_that_it_wants(site: Site, pacs: Pacs,
         archive.stop()
 
 
-def test_refused_study_is_forwarded_where_originals_are_wanted_and_nowhere_else(
-    site: Site, pacs: Pacs, tmp_path: Path
-) -> None:
-    plain = Pacs(aet="PLAIN")
-    plain.start()
-    try:
-        destinations = pacs.destination(forward_originals=True), plain.destination("plain")
-        node = site.start(*destinations)
-        send([as_modality(path, "MR", MRImageStorage) for path in write_chest(tmp_path, "mr")], site.archive)
-        eventually(lambda: _deliveries(node).get("pacs") and _deliveries(node)["pacs"].state == "delivered")
-        assert pacs.classes() == [MRImageStorage] * SLICES
-        assert _deliveries(node).keys() == {"pacs"}
-        assert plain.received == []
-    finally:
-        plain.stop()
-
-
 def test_each_destination_gets_its_class_of_report_and_its_character_set(
     site: Site, pacs: Pacs, tmp_path: Path
 ) -> None:
@@ -147,29 +86,10 @@ def test_each_destination_gets_its_class_of_report_and_its_character_set(
         assert (b"ISO_IR 192" in data, b"ISO_IR 100" in other_data) == (True, True)
         # The other one is known as ours before it can come back.
         (record,) = node.ledger.recent()
-        assert node.ledger.key_of_object(other_uid) == record.key
+        assert node.ledger.objects.key_of(other_uid) == record.key
         assert len(node.objects(record.key)) == 3
     finally:
         other.stop()
-
-
-def test_character_that_does_not_fit_stands_in_the_deliverys_state_and_nothing_is_sent(
-    site: Site, pacs: Pacs, tmp_path: Path
-) -> None:
-    node = site.start(
-        pacs.destination(objects=("sr",), character_set="ISO_IR 100"), report=ReportSettings(language="ru")
-    )
-    send(write_chest(tmp_path, "cyrillic"), site.archive)
-    eventually(lambda: _deliveries(node).get("pacs") and _deliveries(node)["pacs"].state == "failing")
-    error = _deliveries(node)["pacs"].error or ""
-    assert error.startswith("ISO_IR 100 lacks a character of ")
-    assert error.endswith(": set destinations.character_set of pacs")
-    assert pacs.received == []
-
-
-@pytest.mark.parametrize(("failures", "pause"), [(1, 5), (2, 10), (3, 20), (9, 900), (1000, 900)])
-def test_pause_grows_up_to_the_longest(failures: int, pause: float) -> None:
-    assert pause_s(failures, 5, 900) == pause
 
 
 def _data_set(path: Path) -> bytes:

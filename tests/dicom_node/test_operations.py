@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 
-from dicom_node.errors import AssociationRejected, PeerUnreachable
+from dicom_node.errors import ArchiveMissing, AssociationRejected, PeerUnreachable
 from dicom_node.local_orthanc import LocalOrthanc
 from dicom_node.node import Node
 from dicom_node.operations import NothingToSend
 from dicom_node.orthanc import Orthanc
-from dicom_node.slice_pixels import SliceUnavailable, shown_slices
+from dicom_node.orthanc_connection import OrthancConnection
+from dicom_node.slice_pixels import SlicePixels
+from dicom_node.slice_places import SliceUnavailable
 from tests.dicom_node.conftest import Pacs, Site, eventually
 from tests.dicom_node.studies import SLICES, send, study_uid, write_chest, write_scout
+from tests.inference.enhanced import as_enhanced
 
 
 def delivery_state(node: Node, key: str, name: str = "pacs") -> str:
@@ -102,7 +106,7 @@ def test_slices_are_those_that_were_analysed_or_none(site: Site, tmp_path: Path)
     files = write_chest(tmp_path, "a")
     key = finished(node, site.archive, files, "a")
     result = node.result(key)
-    assert shown_slices(result) == SLICES
+    assert len(node.slices.places(result)) == SLICES
     for number in (0, SLICES - 1, 0):
         source = dcmread(files[number])
         shown = node.slices.slice(result, number)
@@ -120,7 +124,48 @@ def test_slices_are_those_that_were_analysed_or_none(site: Site, tmp_path: Path)
     replaced.save_as(files[5])
     client = Orthanc(site.archive.settings())
     instance = client.instance_id(replaced.SOPInstanceUID)
-    client._json("DELETE", f"/instances/{instance}")
+    OrthancConnection(site.archive.settings()).json("DELETE", f"/instances/{instance}")
     client.store(files[5].read_bytes())
     with pytest.raises(SliceUnavailable):
         node.slices.slice(result, 5)
+
+
+def test_slices_that_are_frames_are_shown_from_the_feet_up(site: Site, tmp_path: Path) -> None:
+    node = site.start()
+    images = [dcmread(file) for file in write_chest(tmp_path, "a")]
+    order = np.random.default_rng(4).permutation(SLICES)  # of the frames in the file
+    joined = as_enhanced([images[item] for item in order], uid="2.25.4711")
+    joined.save_as(tmp_path / "enhanced.dcm", enforce_file_format=True)
+    key = finished(node, site.archive, [tmp_path / "enhanced.dcm"], "a")
+    result = node.result(key)
+    places = node.slices.places(result)
+    assert places == tuple(("2.25.4711", int(np.flatnonzero(order == item)[0]) + 1) for item in range(SLICES))
+    for number in (SLICES - 1, 0, 3, 12):
+        shown = node.slices.slice(result, number)
+        source = images[number]
+        hu = source.pixel_array * float(source.RescaleSlope) + float(source.RescaleIntercept)
+        assert np.array_equal(shown.hu, hu)
+        assert shown.plane.position_mm == tuple(map(float, source.ImagePositionPatient))
+    with pytest.raises(IndexError):
+        node.slices.slice(result, SLICES)
+    assert list((site.folder / "work").iterdir()) == []
+
+    # Without the study in the archive, nothing is known of its frames.
+    archived = Orthanc(site.archive.settings()).study_id(study_uid("a"))
+    OrthancConnection(site.archive.settings()).json("DELETE", f"/studies/{archived}")
+    with pytest.raises(ArchiveMissing):
+        SlicePixels(node.ledger, node.orthanc, node.folder).slice(result, 0)
+
+
+def test_two_requests_at_once_are_one_new_attempt(site: Site, tmp_path: Path) -> None:
+    node = site.start()
+    key = finished(node, site.archive, write_chest(tmp_path, "a"), "a")
+    site.analyser.gate.clear()
+    try:
+        with ThreadPoolExecutor() as people:
+            keys = set(people.map(lambda _: node.rerun(key), range(4)))
+        assert len(keys) == 1
+        assert node.ledger.known(keys.pop()).attempt == 1
+        assert len(node.ledger.recent(10, study_uid("a"))) == 2
+    finally:
+        site.analyser.gate.set()

@@ -146,7 +146,7 @@ def test_nothing_of_a_patient_is_kept_or_said(site: Site, pacs: Pacs, tmp_path: 
         send(marked(write_chest(tmp_path, "stored"), "cyrillic"), site.archive)
         send(marked(write_scout(tmp_path, "scout"), "script"), site.archive)
         eventually(lambda: _state(node, "stored") == "reported" and _state(node, "scout") == "refused", 60)
-        eventually(lambda: all(item.state == "delivered" for item in node.ledger.recent()[0].deliveries), 60)
+        eventually(lambda: _delivered(node, "stored") == _delivered(node, "kept") == ["delivered"], 60)
         for path in ("/studies?limit=1000", "/metrics", "/ready", "/openapi.json"):
             said += httpx.get(f"{url}{path}").content
         for record in node.ledger.recent():
@@ -170,6 +170,12 @@ def test_nothing_of_a_patient_is_kept_or_said(site: Site, pacs: Pacs, tmp_path: 
     assert leaks == []
     assert [path for path in kept if found(str(path).encode())] == []
     assert list(node.folder.uploads.iterdir()) == list((node.folder.root / "work").iterdir()) == []
+
+
+def _delivered(node: Node, name: str) -> list[str]:
+    return [
+        item.state for record in node.ledger.recent(study_uid=study_uid(name)) for item in record.deliveries
+    ]
 
 
 def _state(node: Node, name: str) -> str | None:

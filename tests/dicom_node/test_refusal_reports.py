@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     CTImageStorage,
@@ -35,7 +36,7 @@ def test_refused_study_is_told_of_in_archive_and_pacs_and_makes_no_work(
     node = site.start(pacs.destination(sr_class="enhanced"), keys_only, report=TOLD)
     send(write_chest(tmp_path, "gap"), site.archive)
     eventually(lambda: _ended(node) == ["missing_slices"])
-    eventually(lambda: node.ledger.recent()[0].deliveries[0].state == "delivered")
+    eventually(lambda: [item.state for item in node.ledger.recent()[0].deliveries] == ["delivered"])
     (record,) = node.ledger.recent()
     assert [delivery.destination for delivery in record.deliveries] == ["pacs"]
     assert sorted(pacs.classes()) == sorted([EnhancedSRStorage, SecondaryCaptureImageStorage])
@@ -50,7 +51,7 @@ def test_refused_study_is_told_of_in_archive_and_pacs_and_makes_no_work(
     assert (series.SeriesInstanceUID, len(series.ReferencedSOPSequence)) == (record.series_uid, SLICES)
     assert record.sentence in report.to_json()
     # Its own objects, from the archive or sent back by the PACS, change nothing.
-    send([item.path for item in node.ledger.objects(record.key)], site.archive)
+    send([item.path for item in node.ledger.objects.of(record.key)], site.archive)
     send(write_chest(tmp_path, "later"), site.archive)
     eventually(lambda: node.ledger.recent(study_uid=study_uid("later")))
     assert len(node.ledger.recent(study_uid=study_uid("gap"))) == 1
@@ -66,7 +67,7 @@ def test_study_without_a_series_is_told_of_where_no_code_is_excepted(
     eventually(lambda: pacs.classes() == [Comprehensive3DSRStorage])
     assert site.analyser.calls == []
     (record,) = node.ledger.recent()
-    assert node.ledger.objects(record.key)[0].study_uid == study_uid("mr")
+    assert node.ledger.objects.of(record.key)[0].study_uid == study_uid("mr")
 
 
 def test_refusals_of_other_studies_than_of_the_chest_are_not_told_of_by_default(
@@ -78,7 +79,7 @@ def test_refusals_of_other_studies_than_of_the_chest_are_not_told_of_by_default(
     eventually(lambda: _ended(node) == ["no_lungs"])
     send([as_modality(path, "MR", MRImageStorage) for path in write_chest(tmp_path, "mr")], site.archive)
     eventually(lambda: sorted(map(str, _ended(node))) == ["no_ct_series", "no_lungs"])
-    assert all(node.ledger.objects(record.key) == [] for record in node.ledger.recent())
+    assert all(node.ledger.objects.of(record.key) == [] for record in node.ledger.recent())
     assert all(record.deliveries == () for record in node.ledger.recent())
     assert TOLD.refusal_kinds("images_rejected") == TOLD.refusal_kinds("images_changed") == ()
     assert ReportSettings().refusal_kinds("missing_slices") == ()
@@ -114,6 +115,28 @@ def test_report_of_the_completed_study_succeeds_the_refusal(site: Site, tmp_path
     send(paths[:1], site.archive)
     eventually(lambda: [item.state for item in node.ledger.recent()] == ["reported", "refused"])
     report, refusal = (dcmread(node.objects(item.key)[0]) for item in node.ledger.recent())
+    assert _predecessor(report) == refusal.SOPInstanceUID
+
+
+def test_a_study_that_is_refused_again_names_the_notice_before(
+    site: Site, pacs: Pacs, tmp_path: Path
+) -> None:
+    site.analyser.faults = [MISSING, MISSING]
+    node = site.start(pacs.destination(objects=("sr",), sr_class="enhanced"), report=TOLD)
+    send(write_chest(tmp_path, "again"), site.archive)
+    eventually(lambda: len(pacs.received) == 1)
+    node.rerun(node.ledger.recent()[0].key)
+    eventually(lambda: _ended(node) == ["missing_slices"] * 2)
+    second, first = (dcmread(node.objects(item.key)[0]) for item in node.ledger.recent())
+    assert _predecessor(second) == first.SOPInstanceUID
+    assert "PredecessorDocumentsSequence" not in first
+    # The PACS has both in its own class.
+    eventually(lambda: len(pacs.received) == 2)
+    (_, earlier, _), (_, _, later) = pacs.received
+    assert earlier.encode() in later
+
+
+def _predecessor(report: Dataset) -> str:
     (study,) = report.PredecessorDocumentsSequence
     (reference,) = study.ReferencedSeriesSequence[0].ReferencedSOPSequence
-    assert reference.ReferencedSOPInstanceUID == refusal.SOPInstanceUID
+    return str(reference.ReferencedSOPInstanceUID)

@@ -13,8 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from dicom_node.ledger import WorkRecord
-from dicom_node.ledger_records import DeliveryState
+from dicom_node.ledger_records import DeliveryState, WorkRecord
 from dicom_node.node import Node
 from dicom_node.rejection_notes import rejection_notes
 from dicom_node.settings import WebSettings
@@ -47,8 +46,9 @@ def _states(node: Node, name: str) -> list[str]:
     return [record.code or record.state for record in node.ledger.recent(study_uid=study_uid(name))]
 
 
-def _delivery(record: WorkRecord) -> DeliveryState:
-    return record.deliveries[0].state
+def _delivery(record: WorkRecord) -> DeliveryState | None:
+    """None while it is not entered."""
+    return next((item.state for item in record.deliveries), None)
 
 
 def test_rejected_report_is_feedback_and_makes_no_work(site: Site, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_rejected_report_is_feedback_and_makes_no_work(site: Site, tmp_path: Pat
     send(write_chest(tmp_path, "one"), site.archive)
     eventually(lambda: _states(node, "one") == ["reported"])
     key = node.ledger.recent()[0].key
-    report = node.ledger.objects(key)[0].path
+    report = node.ledger.objects.of(key)[0].path
     send([rejection([report], QUALITY, tmp_path / "note.dcm")], site.archive)
     eventually(lambda: len(node.ledger.feedback.of(study_uid("one"))) == 1)
     (feedback,) = node.ledger.feedback.of(study_uid("one"))
@@ -86,7 +86,7 @@ def test_rejected_images_stop_the_work_on_them(site: Site, pacs: Pacs, tmp_path:
     (record,) = node.ledger.recent()
     assert record.sentence is not None
     assert record.sentence.startswith("24 image(s) of the study were rejected")
-    assert node.ledger.objects(record.key) == []
+    assert node.ledger.objects.of(record.key) == []
     assert pacs.received == []
 
 
@@ -98,9 +98,9 @@ def test_rejected_before_it_was_looked_at_a_study_is_refused(site: Site, tmp_pat
     node = site.restart(site.settings(web=WebSettings(language="ru")))
     with served(node, next_free_port()) as url:
         page = httpx.get(f"{url}/work/{node.ledger.recent()[0].key}").text
-    assert "Не проанализировано: Изображения отклонены" in page
+    assert "Не проанализировано: Изображения отвергнуты" in page
     assert "отправьте исправленные изображения" in page
-    assert "Изображения:</b> Отклонено ради безопасности пациента" in page
+    assert "Изображения:</b> Отвергнуто ради безопасности пациента" in page
 
 
 def test_what_is_left_of_a_study_is_read(site: Site, tmp_path: Path) -> None:
