@@ -128,7 +128,8 @@ class BundleSwitch:
         """End; a switch that was not made is made at the next start."""
         self._stop.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread.is_alive():  # it was never started where another part did not come up
+            self._thread.join()
 
     def catch_up(self, digest: str) -> None:
         """Where the bundle of this digest is in use and not loaded here yet, wait until it is.

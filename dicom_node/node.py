@@ -1,10 +1,9 @@
-"""Everything of a running node, wired once from the settings."""
+"""A node: how it starts and stops, how it is, and what may be asked of it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,54 +18,26 @@ from dicom_node.analysis import (
     load_tested_bundle,
 )
 from dicom_node.archive_health import ArchiveHealth
-from dicom_node.bundle_switch import BundleState, BundleSwitch, load_first
+from dicom_node.bundle_switch import BundleSwitch, load_first
 from dicom_node.data_folder import DataFolder
-from dicom_node.delivery import Delivery
-from dicom_node.durable import Durable
-from dicom_node.examination import Examiner, KeyMaker
-from dicom_node.intake import Intake
-from dicom_node.ledger import Ledger, WorkRecord, database_words
-from dicom_node.ledger_records import Purpose
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_database import database_words
+from dicom_node.ledger_records import Purpose, WorkRecord
+from dicom_node.node_health import NodeHealth
 from dicom_node.operations import Operations
 from dicom_node.orthanc import Orthanc
 from dicom_node.recent_trouble import RecentTrouble
-from dicom_node.refusal_reports import RefusalReports
+from dicom_node.running_parts import RunningParts, joined_parts
 from dicom_node.settings import Settings
 from dicom_node.slice_pixels import SlicePixels
-from dicom_node.steps import StudySteps, stored_result
-from dicom_node.upload_work import UploadWork, remove_unclaimed
+from dicom_node.steps import stored_result
+from dicom_node.upload_work import remove_unclaimed
 from dicom_node.uploads import Upload
-from dicom_node.workers import Heartbeat
-from dicom_node.workflow import StudyWorkflows
 from inference.study_result import BundleIdentity, Runtime, StudyResult
-from structured_report.language import Words
 
 logger = logging.getLogger(__name__)
 
 _WAIT_POLL_S = 0.1
-
-
-@dataclass(frozen=True)
-class NodeHealth:
-    """What a person or a monitor asks of a running node.
-
-    `archive_problem` is None while Orthanc answers, else one sentence (nothing of a patient), and
-    `database_problem` is None while what is done can be recorded;
-    `archive_version` is Orthanc's own, "" until it answered once; `warnings` are sentences that stay true
-    while the node runs; `unfinished` counts studies under way or being retried, `failing` the latter.
-    `bundle` says which bundle answers, None before the start.
-    """
-
-    ready: bool
-    archive_reachable: bool
-    archive_problem: str | None
-    archive_version: str
-    database_problem: str | None
-    warnings: tuple[str, ...]
-    unfinished: int
-    failing: int
-    failing_deliveries: int
-    bundle: BundleState | None
 
 
 class Node:
@@ -99,7 +70,7 @@ class Node:
         self._load_bundle = load
         self._activations = ActivationBook(settings.data_folder)
         self._with_intake = intake
-        self._running: _Running | None = None
+        self._running: RunningParts | None = None
 
     @property
     def ready(self) -> bool:
@@ -142,11 +113,21 @@ class Node:
                 (record.key for record in unfinished),
                 (record.upload_folder for record in unfinished if record.upload_folder is not None),
             )
-            for key in self.ledger.unclaimed():
+            for key in self.ledger.objects.unclaimed():
                 remove_unclaimed(self.ledger, key)
             self._note_answers()
         bundle = ActiveBundle(loaded)
-        self._running = self._wire(bundle, choice)
+        self._running = joined_parts(
+            self.settings,
+            ledger=self.ledger,
+            orthanc=self.orthanc,
+            archive_health=self._archive_health,
+            folder=self.folder,
+            bundle=bundle,
+            switch=self._switch(bundle, choice),
+            intake=self._with_intake,
+            examine_again=self._examine_again,
+        )
         self._running.start()
         logger.info("node started", extra={"bundle": bundle.identity.name, "device": bundle.runtime.device})
 
@@ -181,50 +162,11 @@ class Node:
             for record in self.ledger.unfinished()
         )
 
-    def _wire(self, bundle: ActiveBundle, choice: BundleChoice | None) -> _Running:
-        settings = self.settings
-        switch = None
-        if choice is not None:
-            drained = self._drained if self._with_intake else None
-            switch = BundleSwitch(bundle, choice, self._activations, self._load_choice, drained)
-        steps = StudySteps(
-            ledger=self.ledger,
-            orthanc=self.orthanc,
-            bundle=bundle,
-            catch_up=switch.catch_up if switch is not None else _nothing_to_catch_up,
-            folder=self.folder,
-            report_settings=settings.report,
-            object_kinds=settings.object_kinds,
-        )
-        executor_id = settings.worker.executor_id
-        durable = Durable(settings.database() or self.folder.workflows_url, executor_id)
-        workflows = StudyWorkflows(
-            durable=durable,
-            steps=steps,
-            refusals=RefusalReports(
-                self.ledger, self.orthanc, self.folder, settings.report, bundle.runtime.software_version
-            ),
-            delivery=Delivery(
-                self.ledger,
-                self.orthanc,
-                self.folder,
-                settings.calling_aet,
-                Words(settings.report.language),
-            ),
-            worker=settings.worker,
-            destinations=settings.destinations,
-            abandoned=self._examine_again,
-        )
-        keys = KeyMaker(bundle, settings.report)
-        examiner = Examiner(self.orthanc, self.ledger, keys, workflows)
-        intake = (
-            Intake(settings.intake, self.orthanc, self.ledger.memory, examiner, self._archive_health)
-            if self._with_intake
-            else None
-        )
-        uploads = UploadWork(self.ledger, keys, workflows, self.settings.worker.reading_timeout_s)
-        heartbeat = Heartbeat(self.ledger, durable, executor_id, workflows.resume)
-        return _Running(bundle, switch, steps, workflows, examiner, intake, uploads, heartbeat)
+    def _switch(self, bundle: ActiveBundle, choice: BundleChoice | None) -> BundleSwitch | None:
+        if choice is None:
+            return None
+        drained = self._drained if self._with_intake else None
+        return BundleSwitch(bundle, choice, self._activations, self._load_choice, drained)
 
     def stop(self) -> None:
         """Stop; unfinished work is taken up at the next start."""
@@ -297,7 +239,7 @@ class Node:
 
     def objects(self, key: str) -> list[Path]:
         """Files of the stored DICOM objects, the structured report first; none where none were asked for."""
-        return [item.path for item in self.ledger.objects(key) if not item.for_destination]
+        return [item.path for item in self.ledger.objects.of(key) if not item.for_destination]
 
     def forget_objects(self, key: str) -> None:
         """A caller who asked for an upload's objects is done; the last such caller's are removed.
@@ -339,52 +281,7 @@ class Node:
         self.hint(orthanc_id)
 
     @property
-    def _parts(self) -> _Running:
+    def _parts(self) -> RunningParts:
         if self._running is None:
             raise RuntimeError("the node is not running")
         return self._running
-
-
-@dataclass(frozen=True)
-class _Running:
-    """The parts of a node that exist only while it runs."""
-
-    bundle: ActiveBundle
-    switch: BundleSwitch | None
-    steps: StudySteps
-    workflows: StudyWorkflows
-    examiner: Examiner
-    intake: Intake | None
-    uploads: UploadWork
-    heartbeat: Heartbeat
-
-    @property
-    def switching(self) -> bool:
-        return self.switch is not None and self.switch.switching
-
-    @property
-    def bundle_state(self) -> BundleState:
-        if self.switch is not None:
-            return self.switch.state
-        return BundleState(self.bundle.identity.name, None, False, None)
-
-    def start(self) -> None:
-        self.workflows.start()
-        self.heartbeat.start()
-        if self.intake is not None:
-            self.intake.start()
-        if self.switch is not None:
-            self.switch.start()
-
-    def stop(self) -> None:
-        # First, since a switch keeps the intake waiting.
-        if self.switch is not None:
-            self.switch.stop()
-        if self.intake is not None:
-            self.intake.stop()
-        self.heartbeat.stop()
-        self.workflows.durable.stop()
-
-
-def _nothing_to_catch_up(_digest: str) -> None:
-    """Where the bundle stays the same as long as the process lives."""

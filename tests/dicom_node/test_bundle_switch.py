@@ -149,7 +149,7 @@ def test_study_that_was_failing_during_the_switch_is_analysed_anew_under_the_new
 def test_work_of_another_bundle_that_a_restart_finds_ends_visibly(
     desk: Desk, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicom_node.workflow.UPLOAD_PAUSE_S", 3)
+    monkeypatch.setattr("dicom_node.study_runs.UPLOAD_PAUSE_S", 3)
     node = desk.start("a")
 
     def away(*_: object, **__: object) -> None:
