@@ -17,16 +17,17 @@ from dicom_node.api.auth import is_admitted
 from dicom_node.viewer.config import VIEWER_PATH, app_config
 from dicom_node.viewer.files import InstalledFile, ViewerFiles
 from dicom_node.web.page_route import to_sign_in
+from dicom_node.web.words import Words
 
 _STUDIES = re.compile(r"[0-9.]{1,64}(?:,[0-9.]{1,64}){0,7}")
 _CONFIG = "app-config.js"
 _MEDIA_TYPES = {".wasm": "application/wasm", ".js": "text/javascript", ".woff2": "font/woff2"}
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+_PAGE = """<!doctype html><html lang="{language}"><meta charset="utf-8"><title>{title}</title>
 <body><h1>{title}</h1><p>{words}</p></body></html>
 """
 
 
-def viewer_router(files: ViewerFiles, token: str | None) -> APIRouter:
+def viewer_router(files: ViewerFiles, token: str | None, words: Words) -> APIRouter:
     """The viewer's page; who has not signed in is asked to, and then gets it."""
     router = APIRouter(tags=["viewer"])
 
@@ -36,14 +37,10 @@ def viewer_router(files: ViewerFiles, token: str | None) -> APIRouter:
         if not is_admitted(request, token):
             return to_sign_in(request)
         if not _STUDIES.fullmatch(studies):
-            return _page(400, "No study is named", "Open the viewer from the page of a study.")
+            return _page(400, words, "unnamed")
         index = files.index()
         if index is None:
-            words = (
-                "Whoever runs this node installs it with the command"
-                " <code>dicom-node viewer install</code>; then load this page again."
-            )
-            return _page(503, "The viewer is not installed", words)
+            return _page(503, words, "absent")
         return Response(
             index.html,
             media_type="text/html",
@@ -63,8 +60,9 @@ def add_viewer_files(app: FastAPI, files: ViewerFiles) -> None:
     app.router.routes.append(_ExactNames(files))
 
 
-def _page(status: int, title: str, words: str) -> Response:
-    content = _PAGE.format(title=escape(title), words=words)
+def _page(status: int, words: Words, key: str) -> Response:
+    title, sentence = (escape(words(f"viewer.{key}{part}")) for part in ("_title", ""))
+    content = _PAGE.format(language=words.language, title=title, words=sentence)
     headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "no-store"}
     return Response(content, status_code=status, media_type="text/html", headers=headers)
 

@@ -24,7 +24,7 @@ def app_config() -> str:
         "MANUFACTURER = ''", f"MANUFACTURER = {json.dumps(MANUFACTURER)}"
     )
     configuration = f"window.config = {json.dumps(_configuration(), indent=2)};\n"
-    return "\n".join((configuration, labels, _script("report_opening")))
+    return "\n".join((configuration, _script("label_places"), labels, _script("report_opening")))
 
 
 def _script(name: str) -> str:

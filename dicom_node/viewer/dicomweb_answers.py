@@ -11,6 +11,8 @@ from dicom_node.viewer.dicomweb_requests import Answer
 
 _RETRIEVE_URL = "00081190"
 _PATIENT_ID = "00100020"
+_MIME_TYPE = "00420012"  # of an encapsulated document
+_PDF = "application/pdf"
 
 
 def for_viewer(body: bytes, answer: Answer) -> bytes:
@@ -19,6 +21,8 @@ def for_viewer(body: bytes, answer: Answer) -> bytes:
     A link becomes a path: what scheme and name the node has for the caller, a proxy before it knows better.
     Without the Patient ID the viewer does not look for other studies of the patient, which it would do by a
     URL with that ID in it, for every log on the way. It still reads the ID from the metadata and shows it.
+    A document is a PDF whatever it calls itself: the viewer opens it as what it claims to be, and a page
+    would be one of this origin.
 
     Raises
     ------
@@ -32,6 +36,8 @@ def for_viewer(body: bytes, answer: Answer) -> bytes:
         raise ValueError("not a list of data sets")
     for dataset in datasets:
         _mend_links(dataset)
+        if _MIME_TYPE in dataset:
+            dataset[_MIME_TYPE] = {"vr": "LO", "Value": [_PDF]}
         if answer is Answer.STUDY_SEARCH:
             dataset.pop(_PATIENT_ID, None)
     return json.dumps(datasets, ensure_ascii=False, separators=(",", ":")).encode()

@@ -41,11 +41,6 @@ _SEARCH_KEYS = {
     "includefield": _FIELDS,
 }
 _STUDY_KEYS = {"StudyInstanceUID", "0020000D"}
-_RENDERED_KEYS = {
-    "window": re.compile(r"-?[0-9.]{1,12},-?[0-9.]{1,12},[a-z-]{1,16}"),
-    "viewport": re.compile(r"[0-9.,-]{1,64}"),
-    "quality": _NUMBER,
-}
 
 
 class Answer(Enum):
@@ -94,7 +89,7 @@ _RESOURCES: tuple[tuple[re.Pattern[str], Answer, dict[str, re.Pattern[str]]], ..
         (_INSTANCE, Answer.BYTES, {}),
         (_FRAMES, Answer.BYTES, {}),
         (_BULK, Answer.BYTES, {}),
-        (rf"(?:{_INSTANCE}|{_FRAMES})/rendered", Answer.BYTES, _RENDERED_KEYS),
+        (rf"(?:{_INSTANCE}|{_FRAMES})/rendered", Answer.BYTES, {}),
     )
 )
 

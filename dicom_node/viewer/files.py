@@ -79,8 +79,8 @@ def _policy(html: bytes) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            # A library of arrays makes functions from text; without that no segmentation is shown. Text comes
-            # from these scripts only, and codecs are WebAssembly, which the same word allows.
+            # A library of arrays (ndarray) makes functions from text, which comes from these scripts only.
+            # 'wasm-unsafe-eval' is enough for the codecs; with it a segmentation fails to open.
             f"script-src 'self' 'unsafe-eval' {hashes}",
             "worker-src 'self' blob:",
             "connect-src 'self' blob: data:",
@@ -89,8 +89,9 @@ def _policy(html: bytes) -> str:
             # Its components set style attributes and insert style elements.
             "style-src 'self' 'unsafe-inline'",
             "manifest-src 'self'",
-            # A PDF of the archive is shown from memory.
-            "object-src blob:",
+            # A PDF of the archive is shown from memory, by an object that is empty at first: that is 'self'.
+            "object-src 'self' blob:",
+            "frame-src blob:",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",

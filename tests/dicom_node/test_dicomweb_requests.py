@@ -28,8 +28,8 @@ INSTANCE = f"{SERIES}/instances/2.25.3"
         (f"{INSTANCE}/frames/1,2,17", "", Answer.BYTES),
         (f"{INSTANCE}/bulk/7fe00010", "", Answer.BYTES),
         (f"{INSTANCE}/bulk/00081140/1/00420011", "", Answer.BYTES),
-        (f"{INSTANCE}/rendered", "quality=90&window=-600%2C1500%2Clinear", Answer.BYTES),
-        (f"{INSTANCE}/frames/3/rendered", "viewport=128%2C128", Answer.BYTES),
+        (f"{INSTANCE}/rendered", "", Answer.BYTES),
+        (f"{INSTANCE}/frames/3/rendered", "", Answer.BYTES),
     ],
 )
 def test_reading_a_named_study_passes_as_it_is(path: str, query: str, answer: Answer) -> None:
@@ -91,7 +91,8 @@ def test_any_other_path_is_unknown(path: str) -> None:
         (f"{STUDY}/series", [("AccessionNumber", "A1")]),
         (f"{STUDY}/series", [("includefield", "a&b")]),
         (f"{SERIES}/metadata", [("accept", "text/html")]),
-        (f"{INSTANCE}/rendered", [("window", "1,2")]),
+        (f"{INSTANCE}/rendered", [("window", "-600,1500,linear")]),
+        (f"{INSTANCE}/rendered", [("viewport", "20000,20000")]),  # costs the archive a gigabyte
         (INSTANCE, [("accept", "application/dicom")]),
     ],
 )
@@ -102,9 +103,7 @@ def test_a_search_by_patient_and_any_other_parameter_is_refused(
         allowed_request(path, pairs)
     for name, value in pairs:
         assert not value or value not in str(caught.value)
-        assert name in {"StudyInstanceUID", "limit", "includefield", "window"} or name not in str(
-            caught.value
-        )
+        assert name in {"StudyInstanceUID", "limit", "includefield"} or name not in str(caught.value)
 
 
 @given(st.text(), st.lists(st.tuples(st.text(), st.text()), max_size=3))

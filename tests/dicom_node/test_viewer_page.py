@@ -49,6 +49,7 @@ def test_the_page_runs_its_own_scripts_and_speaks_to_this_node_only(url: str) ->
     }
     assert set(policy["script-src"]) == {"'self'", "'unsafe-eval'", *hashes}
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
+    assert policy["frame-src"] == ["blob:"]
     assert set(policy["connect-src"]) == {"'self'", "blob:", "data:"}
     assert not any("http" in value or "*" in value for values in policy.values() for value in values)
     assert response.headers["cache-control"] == "no-store"

@@ -8,11 +8,7 @@ from io import BytesIO
 import highdicom as hd
 import numpy as np
 from highdicom.sr import (
-    CodedConcept,
     Comprehensive3DSR,
-    ContainerContentItem,
-    ContentSequence,
-    EnhancedSR,
     GraphicTypeValues,
     ImageRegion,
     Measurement,
@@ -21,9 +17,7 @@ from highdicom.sr import (
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
-    RelationshipTypeValues,
     SourceImageForRegion,
-    TextContentItem,
     TrackingIdentifier,
 )
 from highdicom.sr.templates import DeviceObserverIdentifyingAttributes
@@ -37,8 +31,6 @@ from pydicom.uid import UID, generate_uid
 from structured_report.provenance import MANUFACTURER
 
 LUNG_NODULE = Code("786838002", "SCT", "Lung nodule")
-REFUSED_GREY, REFUSED_BAR = (40, 40, 40), (200, 60, 0)
-REFUSED_SIDE = 256
 
 
 def _uid(*names: object) -> UID:
@@ -52,7 +44,11 @@ def file_bytes(dataset: Dataset) -> bytes:
 
 
 def located_report(
-    sources: Sequence[Dataset], index: int, polygon: Sequence[tuple[float, float]], probability: float
+    sources: Sequence[Dataset],
+    index: int,
+    polygon: Sequence[tuple[float, float]],
+    probability: float,
+    manufacturer: str = MANUFACTURER,
 ) -> Dataset:
     """TID 1500 with one located finding: TID 1410, the outline as (column, row) on slice `index`."""
     image = SourceImageForRegion.from_source_image(sources[index])
@@ -85,7 +81,7 @@ def located_report(
         sop_instance_uid=_uid("located", 1),
         instance_number=1,
         is_complete=True,
-        manufacturer=MANUFACTURER,
+        manufacturer=manufacturer,
         series_description="Example outline",
     )
 
@@ -116,43 +112,4 @@ def saliency_segmentation(sources: Sequence[Dataset], mask: NDArray[np.uint8]) -
         software_versions="1",
         device_serial_number="1",
         series_description="Example saliency",
-    )
-
-
-def refusal_picture(source: Dataset) -> Dataset:
-    """A secondary capture in place of an answer: an orange bar on grey."""
-    pixels = np.full((REFUSED_SIDE, REFUSED_SIDE, 3), REFUSED_GREY, dtype=np.uint8)
-    pixels[REFUSED_SIDE // 4 : REFUSED_SIDE // 2] = REFUSED_BAR
-    picture = hd.sc.SCImage.from_ref_dataset(
-        source,
-        pixel_array=pixels,
-        photometric_interpretation="RGB",
-        bits_allocated=8,
-        coordinate_system="PATIENT",
-        series_instance_uid=_uid("refusal"),
-        series_number=9102,
-        sop_instance_uid=_uid("refusal", 1),
-        instance_number=1,
-        manufacturer="Tests",
-        patient_orientation=("L", "P"),
-    )
-    picture.SeriesDescription = "AI not evaluated"
-    return picture
-
-
-def refusal_report(sources: Sequence[Dataset], sentence: str) -> Dataset:
-    """A short SR in place of an answer: a title other than 126000, one sentence."""
-    root = ContainerContentItem(CodedConcept("18748-4", "LN", "Diagnostic imaging report"), template_id=None)
-    root.ContentSequence = ContentSequence(
-        [TextContentItem(CodedConcept("121106", "DCM", "Comment"), sentence, RelationshipTypeValues.CONTAINS)]
-    )
-    return EnhancedSR(
-        evidence=list(sources),
-        content=root,
-        series_instance_uid=_uid("refusal report"),
-        series_number=9103,
-        sop_instance_uid=_uid("refusal report", 1),
-        instance_number=1,
-        is_complete=True,
-        series_description="AI not evaluated (text)",
     )

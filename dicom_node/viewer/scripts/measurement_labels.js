@@ -1,83 +1,90 @@
 // OHIF writes a number with the name of its concept ("Probability: 87.34 %") and leaves out whose it is; a point it
 // draws as an arrow at a place. Points in this node's reports anchor the display of a slice and locate nothing, and
-// many are on one slice: they become lines of text, one below the other, at the side of the image. A line around a
-// region is said to be what it is. Reports of others stay as they are.
+// many are on one slice: they become a list of lines. A line around a region is said to be what it is. Reports of
+// others stay as they are.
 (() => {
   const MANUFACTURER = '';
-  const SIDE = { left: 0.02, top: 0.05, step: 0.035 }; // parts of the image's width and height
   const REGION = {
-    en: { label: 'Line', value: 'where the algorithm looked, no outline of a lesion' },
-    ru: { label: 'Линия', value: 'куда смотрел алгоритм, не контур очага' },
+    en: 'Line: where the algorithm looked, no outline of a lesion',
+    ru: 'Линия: куда смотрел алгоритм, не контур очага',
   };
   // OHIF writes the code of a unit (UCUM).
-  const HOUNSFIELD = { code: "[hnsf'U]", en: 'HU', ru: 'ед. H' };
-  const LANGUAGE_OF_CONTENT = '121049'; // DCM
+  const UNITS = { en: { "[hnsf'U]": 'HU' }, ru: { "[hnsf'U]": 'ед. H', mL: 'мл' } };
+  // What is read of the report itself: DCM, but for the presence of a finding and its absence (SCT).
+  const CODES = { language: '121049', tracking: '112040', presence: '705057003', absent: '272519000' };
   const plans = new WeakMap();
 
   const displaySets = () => window.services.displaySetService.getActiveDisplaySets();
-  const imageOf = measurement => measurement.coords[0]?.ReferencedSOPSequence?.ReferencedSOPInstanceUID;
   const isAnchor = measurement => measurement.coords[0]?.GraphicType === 'POINT';
+
+  // A frame of an instance, as a text.
+  function imageOf(measurement) {
+    const { ReferencedSOPInstanceUID, ReferencedFrameNumber } = measurement.coords[0]?.ReferencedSOPSequence ?? {};
+    return `${ReferencedSOPInstanceUID}:${ReferencedFrameNumber || 1}`;
+  }
 
   function ownReport(seriesUID) {
     const report = displaySets().find(set => set.SeriesInstanceUID === seriesUID && set.measurements);
     return report?.instance?.Manufacturer === MANUFACTURER ? report : undefined;
   }
 
+  const listed = sequence => [sequence ?? []].flat();
+  const itemOf = (items, code) => items.find(item => item.ConceptNameCodeSequence?.CodeValue === code);
+
   function languageOf(report) {
-    const item = report.instance.ContentSequence.find(
-      ({ ConceptNameCodeSequence }) => ConceptNameCodeSequence?.CodeValue === LANGUAGE_OF_CONTENT
-    );
+    const item = itemOf(listed(report.instance.ContentSequence), CODES.language);
     return item?.ConceptCodeSequence?.CodeValue?.startsWith('ru') ? 'ru' : 'en';
   }
 
-  function linesOf(measurement, report) {
-    const language = languageOf(report);
+  // Code and meaning of the presence of each group that states one, by tracking UID.
+  function presencesIn(container, found = new Map()) {
+    const items = listed(container.ContentSequence);
+    const presence = itemOf(items, CODES.presence)?.ConceptCodeSequence;
+    if (presence) {
+      found.set(itemOf(items, CODES.tracking)?.UID, presence);
+    }
+    items.filter(item => item.ValueType === 'CONTAINER').forEach(item => presencesIn(item, found));
+    return found;
+  }
+
+  function linesOf(measurement, presence, language) {
     const name = measurement.TrackingIdentifier;
     const numbers = measurement.labels
       // Comments have no value, a finding site has a code for its label.
-      .filter(label => label.value && !/^\d+$/.test(label.label))
-      .map(({ label, value }) => ({
-        label,
+      .filter(({ label, value }) => value && !/^\d+$/.test(label))
+      .map(({ label, value }) => {
+        const [number, unit] = value.split(' ');
         // OHIF writes zero as nothing.
-        value: (value.startsWith(' ') ? `0.00${value}` : value).replace(HOUNSFIELD.code, HOUNSFIELD[language]),
-      }));
-    const lines =
-      numbers.length === 1
-        ? [{ label: `${name} - ${numbers[0].label}`, value: numbers[0].value }]
-        : [{ label: name, value: '' }, ...numbers];
+        return `${label}: ${number || '0.00'} ${UNITS[language][unit] ?? unit}`;
+      });
+    const state = presence ? `, ${presence.CodeMeaning.toLowerCase()}` : '';
+    const lines = numbers.length === 1 ? [`${name} - ${numbers[0]}${state}`] : [`${name}:`, ...numbers];
     return isAnchor(measurement) ? lines : [...lines, REGION[language]];
   }
 
-  // For each group of a report its lines, and the line on which it begins if it is anchored, in the order of the
-  // report; made once, from what OHIF wrote: it asks again where a study has more than one series.
+  // For each group of a report its lines and the groups on the same image, in the order of the report; made once, from
+  // what OHIF wrote: it asks again where a study has more than one series.
   function planOf(report) {
     if (!plans.has(report)) {
-      const used = new Map();
-      const plan = new Map();
+      const [presences, language] = [presencesIn(report.instance), languageOf(report)];
+      const [plan, images] = [new Map(), new Map()];
       for (const measurement of report.measurements) {
-        const lines = linesOf(measurement, report);
-        const begins = used.get(imageOf(measurement)) ?? 0;
-        plan.set(measurement.TrackingUniqueIdentifier, { lines, begins });
-        if (isAnchor(measurement)) {
-          used.set(imageOf(measurement), begins + lines.length);
-        }
+        const presence = presences.get(measurement.TrackingUniqueIdentifier);
+        const image = imageOf(measurement);
+        const onImage = images.get(image) ?? [];
+        const group = {
+          lines: linesOf(measurement, presence, language),
+          located: !isAnchor(measurement),
+          pale: presence?.CodeValue === CODES.absent,
+          onImage,
+        };
+        onImage.push(group);
+        images.set(image, onImage);
+        plan.set(measurement.TrackingUniqueIdentifier, group);
       }
       plans.set(report, plan);
     }
     return plans.get(report);
-  }
-
-  function atTheSide(measurement, report) {
-    const image = displaySets()
-      .flatMap(set => set.instances ?? [])
-      .find(instance => instance.SOPInstanceUID === imageOf(measurement));
-    if (!image) {
-      return measurement.coords;
-    }
-    const { begins } = planOf(report).get(measurement.TrackingUniqueIdentifier);
-    const point = [SIDE.left * image.Columns, (SIDE.top + SIDE.step * begins) * image.Rows];
-    // Two equal points: an arrow of no length.
-    return [{ ...measurement.coords[0], GraphicData: [...point, ...point] }];
   }
 
   window.config.customizationService.push({
@@ -85,8 +92,10 @@
       $set: ({ measurement, SeriesInstanceUID }) => {
         const report = ownReport(SeriesInstanceUID);
         if (report) {
-          measurement.labels = planOf(report).get(measurement.TrackingUniqueIdentifier).lines;
-          measurement.coords = isAnchor(measurement) ? atTheSide(measurement, report) : measurement.coords;
+          const group = planOf(report).get(measurement.TrackingUniqueIdentifier);
+          // For the panel of measurements, which writes what is in them.
+          measurement.labels = group.lines.map(line => ({ label: line, value: '' }));
+          labelPlaces.draw(measurement.labels, group);
         }
         return measurement;
       },
