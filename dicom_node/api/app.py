@@ -17,6 +17,7 @@ from dicom_node.api.viewer import add_viewer_files, viewer_router
 from dicom_node.node import Node
 from dicom_node.viewer.files import ViewerFiles
 from dicom_node.web.router import pages_router
+from dicom_node.web.words import page_words
 from inference.version import SOFTWARE_VERSION
 
 
@@ -41,6 +42,6 @@ def create_app(node: Node) -> FastAPI:
     if node.settings.viewer.enabled:
         files = ViewerFiles(node.settings.viewer.folder)
         app.include_router(dicomweb_router(node.settings.orthanc), dependencies=guarded)
-        app.include_router(viewer_router(files, token))
+        app.include_router(viewer_router(files, token, page_words(node.settings)))
         add_viewer_files(app, files)
     return app

@@ -21,8 +21,7 @@ from dicom_node.api.linger import linger
 from dicom_node.api.receive import receive_file
 from dicom_node.data_folder import DataFolder
 from dicom_node.disk_space import refused_without_space
-from dicom_node.ledger import WorkRecord
-from dicom_node.ledger_records import Purpose
+from dicom_node.ledger_records import Purpose, WorkRecord
 from dicom_node.node import Node
 from dicom_node.plan import WorkPlan
 from dicom_node.settings import HttpSettings

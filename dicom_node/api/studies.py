@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dicom_node.answer import notice
 from dicom_node.api.errors import ApiError
-from dicom_node.ledger import WorkRecord
+from dicom_node.ledger_records import WorkRecord
 from dicom_node.node import Node
 
 
@@ -42,7 +42,7 @@ def studies_router(node: Node) -> APIRouter:
             **study_summary(newest),
             "series": [asdict(decision) for decision in node.ledger.plan(newest.key).decisions],
             "result": _result(node, newest),
-            "objects": [item.sop_instance_uid for item in node.ledger.objects(newest.key)],
+            "objects": [item.sop_instance_uid for item in node.ledger.objects.of(newest.key)],
             "feedback": [asdict(item) for item in node.ledger.feedback.of(study_uid)],
             "earlier": [record.key for record in earlier],
         }

@@ -10,16 +10,17 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _UID_ENDS = 10
 
 
-def moment(when: datetime, zone: tzinfo, *, now: datetime) -> str:
+def moment(when: datetime, zone: tzinfo, words: Words, *, now: datetime) -> str:
     """A moment in the site's time zone: the time alone where it is of the same day."""
     local = when.astimezone(zone)
-    form = "%H:%M:%S" if local.date() == now.astimezone(zone).date() else "%Y-%m-%d %H:%M"
-    return local.strftime(form)
+    if local.date() == now.astimezone(zone).date():
+        return local.strftime("%H:%M:%S")
+    return local.strftime(f"{words('time.date')} %H:%M")
 
 
-def full_moment(when: datetime, zone: tzinfo) -> str:
+def full_moment(when: datetime, zone: tzinfo, words: Words) -> str:
     """A moment with date, seconds and offset."""
-    return when.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %z")
+    return when.astimezone(zone).strftime(f"{words('time.date')} %H:%M:%S %z")
 
 
 def duration(span: timedelta, words: Words) -> str:
@@ -34,13 +35,13 @@ def duration(span: timedelta, words: Words) -> str:
     return words("time.days", count=seconds // _DAY, hours=seconds % _DAY // _HOUR)
 
 
-def size(count: float) -> str:
+def size(count: float, words: Words) -> str:
     """Bytes with three digits in decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
+    for unit in ("bytes", "kilobytes", "megabytes", "gigabytes"):
         if count < 1000:
-            return f"{count:.3g} {unit}"
+            return words(f"size.{unit}", count=f"{count:.3g}")
         count /= 1000
-    return f"{count:.4g} TB"
+    return words("size.terabytes", count=f"{count:.4g}")
 
 
 def short_uid(uid: str) -> str:

@@ -16,10 +16,12 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.api.auth import is_admitted, is_bearer
 from dicom_node.api.same_origin import SAFE_METHODS, from_own_page
-from dicom_node.errors import ArchiveError
+from dicom_node.errors import ArchiveError, ArchiveMissing, describe_fault
+from dicom_node.ledger_database import database_words
 from dicom_node.web.pages import Pages
 
 log = logging.getLogger(__name__)
@@ -106,12 +108,21 @@ async def _answered(pages: Pages, request: Request, handle: Handler) -> Response
     except RequestValidationError:
         return _error_page(pages, request, PageError(400, "error.invalid"))
     except ArchiveError as error:
-        return _error_page(pages, request, PageError(503, "error.archive", problem=error))
+        return _error_page(pages, request, _of_archive(pages, error))
+    except SQLAlchemyError as error:
+        log.warning("the ledger cannot be used", extra={"fault": describe_fault(error)})
+        return _error_page(pages, request, PageError(503, "error.ledger", problem=database_words(error)))
     except Exception:
         incident = uuid.uuid4().hex[:12]
         route = getattr(request.scope.get("route"), "path", "")
         log.exception("fault", extra={"incident": incident, "path": route})
         return _error_page(pages, request, PageError(500, "error.fault", incident=incident))
+
+
+def _of_archive(pages: Pages, error: ArchiveError) -> PageError:
+    if isinstance(error, ArchiveMissing):
+        return PageError(404, "error.missing")
+    return PageError(503, "error.archive", problem=pages.words.recorded(error).text)
 
 
 def _error_page(pages: Pages, request: Request, error: PageError) -> Response:

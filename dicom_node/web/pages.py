@@ -16,7 +16,7 @@ from dicom_node.node import Node
 from dicom_node.settings import Settings
 from dicom_node.web import figures
 from dicom_node.web.assets import assets
-from dicom_node.web.words import Words
+from dicom_node.web.words import Words, page_words
 
 PERCENT = 100.0
 
@@ -60,17 +60,17 @@ class Pages:
 
     def moment(self, when: datetime) -> str:
         """As `figures.moment`, now."""
-        return figures.moment(when, self.zone, now=self.now())
+        return figures.moment(when, self.zone, self.words, now=self.now())
 
     def full_moment(self, when: datetime) -> str:
         """As `figures.full_moment`."""
-        return figures.full_moment(when, self.zone)
+        return figures.full_moment(when, self.zone, self.words)
 
 
 def create_pages(node: Node) -> Pages:
     """The pages of a node as its settings want them."""
     settings = node.settings
-    words = Words(settings.web.language or settings.report.language)
+    words = page_words(settings)
     environment = Environment(
         loader=PackageLoader("dicom_node.web"),
         autoescape=True,

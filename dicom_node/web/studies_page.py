@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from dicom_node.errors import ArchiveError
-from dicom_node.study_list import GROUPS, StudyFilter, StudyPage
+from dicom_node.study_list import GROUPS, Group, StudyFilter, StudyPage
 from dicom_node.web.page_route import page_route
 from dicom_node.web.pages import Pages
 from dicom_node.web.patient import Patient, patients, studies_by_number
@@ -28,6 +28,7 @@ class StudiesList:
 
     `version` changes when anything in it does; `live` is the address to ask for it again, "" where it does
     not follow by itself. `patients_away`: patients are to be shown and the archive does not answer.
+    `narrowed`: not all studies are asked for.
     """
 
     lines: tuple[Line, ...]
@@ -40,6 +41,8 @@ class StudiesList:
     live: str
     with_patients: bool
     patients_away: bool
+    counts: Mapping[Group, int]
+    narrowed: bool
 
 
 def studies_router(pages: Pages) -> APIRouter:
@@ -52,17 +55,19 @@ def studies_router(pages: Pages) -> APIRouter:
         found = pages.node.ledger.studies.page(query.filter(pages.zone), query.page, A_PAGE)
         if not found.entries and found.total:
             return RedirectResponse(query.address(page=-(-found.total // A_PAGE)), 303)
-        return _page(pages, request, query, _listed(pages, query, found))
+        counts = pages.node.ledger.studies.counts()
+        return _page(pages, request, query, _listed(pages, query, found, counts))
 
     @router.get("/live/studies")
     def live(request: Request, v: str = "") -> Response:
         """The list alone; nothing where it is as it was."""
         query = StudiesQuery.of(request.query_params)
         found = pages.node.ledger.studies.page(query.filter(pages.zone), query.page, A_PAGE)
-        if v == _version(pages, found):
+        counts = pages.node.ledger.studies.counts()
+        if v == _version(pages, found, counts):
             return Response(status_code=204)
-        listed = _listed(pages, query, found)
-        return pages.render("studies_live.html", list=listed, query=query, **_tabs(pages, query))
+        listed = _listed(pages, query, found, counts)
+        return pages.render("studies_live.html", list=listed, query=query, **_about(pages))
 
     @router.post("/find")
     def find(request: Request, text: Annotated[str, Form(max_length=200)] = "") -> Response:
@@ -81,8 +86,8 @@ def studies_router(pages: Pages) -> APIRouter:
                 return RedirectResponse(StudiesQuery(uid=wanted).address(), 303)
         if known.total == 1 and known.entries[0].record.study_uid:
             return RedirectResponse(f"/study/{quote(known.entries[0].record.study_uid, safe='')}", 303)
-        query = StudiesQuery()
-        return _page(pages, request, query, _listed(pages, None, known), searched=True)
+        listed = _listed(pages, None, known, ledger.studies.counts())
+        return _page(pages, request, StudiesQuery(), listed, searched=True)
 
     return router
 
@@ -98,22 +103,24 @@ def _page(
         verdicts=VERDICTS,
         searched=searched,
         search_numbers=pages.settings.web.show_patient,
-        archive=pages.settings.orthanc,
-        **_tabs(pages, query),
+        **_about(pages),
     )
 
 
-def _tabs(pages: Pages, query: StudiesQuery) -> dict[str, Any]:
-    return {"groups": GROUPS, "counts": pages.node.ledger.studies.counts(), "searching": query.narrowed}
+def _about(pages: Pages) -> dict[str, Any]:
+    """What the list names besides its studies."""
+    return {"groups": GROUPS, "archive": pages.settings.orthanc}
 
 
-def _listed(pages: Pages, query: StudiesQuery | None, found: StudyPage) -> StudiesList:
+def _listed(
+    pages: Pages, query: StudiesQuery | None, found: StudyPage, counts: Mapping[Group, int]
+) -> StudiesList:
     """The list of a page; `query` is None where it was found by a search that has no address."""
     who, away = _patients(pages, found)
     now = pages.now()
     first = ((query.page if query is not None else 1) - 1) * A_PAGE
     last = first + len(found.entries)
-    version = _version(pages, found)
+    version = _version(pages, found, counts)
     newer = older = live = ""
     if query is not None:
         newer = query.address(page=query.page - 1) if query.page > 1 else ""
@@ -131,6 +138,8 @@ def _listed(pages: Pages, query: StudiesQuery | None, found: StudyPage) -> Studi
         live=live,
         with_patients=pages.settings.web.show_patient,
         patients_away=away,
+        counts=counts,
+        narrowed=query is None or query.narrowed,
     )
 
 
@@ -144,9 +153,9 @@ def _patients(pages: Pages, found: StudyPage) -> tuple[Mapping[str, Patient], bo
         return {}, True
 
 
-def _version(pages: Pages, found: StudyPage) -> str:
+def _version(pages: Pages, found: StudyPage, counts: Mapping[Group, int]) -> str:
     """A digest of what the ledger says, and of the time that has passed for what is in work."""
     now = pages.now()
     seen = [(line(pages, entry, {}, now), entry.record.updated_at) for entry in found.entries]
-    text = repr((seen, found.total, pages.node.ledger.studies.counts()))
+    text = repr((seen, found.total, counts))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -31,7 +31,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Line:
-    """One line; `why` says why there is no answer, `deliveries` how many of how many are done."""
+    """One line; `why` says why there is no answer, `deliveries` how many of how many are done.
+
+    `waiting` is the time until it ended, or that has passed so far.
+    """
 
     key: str
     study_uid: str
@@ -44,6 +47,8 @@ class Line:
     patient: Patient | None
     received: datetime
     waiting: str
+    ended: bool
+    rejected: bool
     works: int
     deliveries: tuple[int, int]
     undelivered: bool
@@ -77,6 +82,8 @@ def line(pages: Pages, entry: StudyEntry, who: Mapping[str, Patient], now: datet
         patient=who.get(record.study_uid),
         received=record.created_at,
         waiting=duration((record.ended_at or now) - record.created_at, words),
+        ended=record.ended,
+        rejected=entry.rejected,
         works=entry.works,
         deliveries=(done, len(record.deliveries)),
         undelivered=any(item.state == "failing" for item in record.deliveries),
@@ -94,7 +101,7 @@ def _finding(pages: Pages, answer: AnswerRecord | None) -> str:
 def _why(pages: Pages, record: WorkRecord) -> str:
     if record.state == "refused" and record.code is not None:
         return pages.words.known("refusal", record.code)
-    return (record.error or "") if record.state == "failing" else ""
+    return pages.words.recorded(record.error or "").text if record.state == "failing" else ""
 
 
 def _next_try(pages: Pages, record: WorkRecord) -> str:

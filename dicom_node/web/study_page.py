@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Query, Request, Response
@@ -14,6 +16,7 @@ from dicom_node.errors import ArchiveError
 from dicom_node.ledger_records import WorkRecord
 from dicom_node.log import work_on
 from dicom_node.operations import NothingToSend
+from dicom_node.slice_places import SliceUnavailable
 from dicom_node.viewer.config import viewer_link
 from dicom_node.web.answer_view import AnswerView, answer_view
 from dicom_node.web.figures import duration
@@ -23,6 +26,7 @@ from dicom_node.web.patient import Patient, patients
 from dicom_node.web.slice_image import WINDOWS
 from dicom_node.web.work_view import object_lines, work_view
 from inference.study_result import StudyResult
+from inference.volume import Frame
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +36,16 @@ _MOST_EARLIER = 20
 
 @dataclass(frozen=True)
 class ShownSlice:
-    """The slice and window that the page begins with; `window` is "own" where centre and width are given."""
+    """The slice and window that the page begins with; `window` is "own" where centre and width are given.
+
+    `outlines`: whether it is drawn where the algorithm looked.
+    """
 
     number: int
     window: str
     centre: float
     width: float
+    outlines: bool
 
 
 def study_router(pages: Pages) -> APIRouter:
@@ -61,9 +69,10 @@ def study_router(pages: Pages) -> APIRouter:
         window: str | None = None,
         centre: Annotated[float, Query(ge=-4096, le=4096)] = -600.0,
         width: Annotated[float, Query(ge=1, le=8192)] = 1500.0,
+        outlines: bool = True,
     ) -> Response:
         record, result = _work(pages, key)
-        answer = answer_view(result, pages.words) if result is not None else None
+        answer = answer_view(result, _places(pages, record, result), pages.words) if result else None
         related = node.ledger.recent(_MOST_EARLIER, record.study_uid) if record.study_uid else [record]
         return pages.page(
             request,
@@ -71,14 +80,15 @@ def study_router(pages: Pages) -> APIRouter:
             view=work_view(pages, record, result),
             result=result,
             answer=answer,
-            shown=_shown(answer, number, window, centre, width),
+            shown=_shown(answer, number, window, centre, width, outlines=outlines),
             windows=WINDOWS,
-            objects=object_lines(pages, node.ledger.objects(key)),
+            objects=object_lines(pages, node.ledger.objects.of(key)),
             series=node.ledger.plan(key).decisions,
             newer=related[0] if related[0].key != key else None,
             earlier=[item for item in related if item.created_at < record.created_at],
             feedback=node.ledger.feedback.of(record.study_uid) if record.study_uid else [],
             viewer=_viewer(pages, record),
+            analysed_at=datetime.fromisoformat(result.analysed_at) if result is not None else None,
             patient=_patient(pages, record),
             waiting=_waiting(pages, record),
             live=_live(pages, record, result),
@@ -141,16 +151,32 @@ def _work(pages: Pages, key: str) -> tuple[WorkRecord, StudyResult | None]:
         return record, None
 
 
+def _places(pages: Pages, record: WorkRecord, result: StudyResult) -> Sequence[Frame]:
+    """The images of the slices that can be shown; none of an upload, and while the archive cannot tell."""
+    if record.orthanc_id is None:
+        return ()
+    try:
+        return pages.node.slices.places(result)
+    except (ArchiveError, SliceUnavailable):
+        return ()
+
+
 def _shown(
-    answer: AnswerView | None, number: int | None, window: str | None, centre: float, width: float
+    answer: AnswerView | None,
+    number: int | None,
+    window: str | None,
+    centre: float,
+    width: float,
+    *,
+    outlines: bool,
 ) -> ShownSlice | None:
     if answer is None or not answer.slices:
         return None
     wanted = min(max(number or answer.slice_number, 1), answer.slices)
     if window == "own":
-        return ShownSlice(wanted, "own", centre, width)
+        return ShownSlice(wanted, "own", centre, width, outlines)
     name = window if window is not None and window in WINDOWS else answer.window
-    return ShownSlice(wanted, name, WINDOWS[name].centre, WINDOWS[name].width)
+    return ShownSlice(wanted, name, WINDOWS[name].centre, WINDOWS[name].width, outlines)
 
 
 def _viewer(pages: Pages, record: WorkRecord) -> str:

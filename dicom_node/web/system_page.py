@@ -51,12 +51,13 @@ class Echo:
 
 @dataclass(frozen=True)
 class ErrorLine:
-    """A study or a delivery that fails; `key` leads to its page."""
+    """A study that fails, or its delivery to a destination; `key` leads to its page."""
 
-    at: datetime
     key: str
-    words: str
+    study_uid: str
+    destination: str
     error: str
+    next_try: str
 
 
 def system_router(pages: Pages) -> APIRouter:
@@ -70,7 +71,8 @@ def system_router(pages: Pages) -> APIRouter:
 
     @router.get("/live/system")
     def live() -> Response:
-        return pages.render("system_live.html", **_state(pages))
+        """Everything but the destinations, whose tests stay as they are; of those, what waits."""
+        return pages.render("system_update.html", destinations=_destinations(pages), **_state(pages))
 
     @router.post("/system/echo")
     def echo(request: Request, destination: Annotated[str, Form(max_length=64)]) -> Response:
@@ -91,7 +93,7 @@ def _echo(pages: Pages, destination: str) -> Echo:
     except KeyError:
         raise not_found() from None
     except SendError as error:
-        return Echo(False, pages.words("system.echo_bad", problem=error))
+        return Echo(False, pages.words("system.echo_bad", problem=pages.words.recorded(error).text))
     return Echo(True, pages.words("system.echo_good", ms=max(round(1000 * seconds), 1)))
 
 
@@ -133,7 +135,8 @@ def _state(pages: Pages) -> Mapping[str, Any]:
 
 
 def _used(pages: Pages, share: Share) -> str:
-    return pages.words("system.used_of", used=size(share.used), total=size(share.total))
+    words = pages.words
+    return words("system.used_of", used=size(share.used, words), total=size(share.total, words))
 
 
 def _workers(pages: Pages) -> list[WorkerLine]:
@@ -153,20 +156,31 @@ def _archive(pages: Pages) -> Mapping[str, str] | None:
     return {
         "studies": str(statistics["CountStudies"]),
         "images": str(statistics["CountInstances"]),
-        "size": size(float(statistics["TotalDiskSizeMB"]) * (1 << 20)),
+        "size": size(float(statistics["TotalDiskSizeMB"]) * (1 << 20), pages.words),
     }
 
 
 def _failing_studies(pages: Pages) -> list[ErrorLine]:
-    failing = [record for record in pages.node.ledger.unfinished() if record.state == "failing"]
-    newest = sorted(failing, key=lambda record: record.updated_at, reverse=True)[:_MOST_ERRORS]
-    return [ErrorLine(item.updated_at, item.key, item.study_uid, item.error or "") for item in newest]
+    return [
+        ErrorLine(item.key, item.study_uid, "", item.error or "", _next_try(pages, item.next_attempt_at))
+        for item in pages.node.ledger.studies.retried(_MOST_ERRORS)
+    ]
 
 
 def _failing_deliveries(pages: Pages) -> list[ErrorLine]:
     due = pages.node.ledger.deliveries.due()
     failing = [(key, item) for key, item in due if item.state == "failing"][-_MOST_ERRORS:]
     return [
-        ErrorLine(item.next_attempt_at or pages.now(), key, item.destination, item.error or "")
+        ErrorLine(
+            key=key,
+            study_uid=pages.node.ledger.known(key).study_uid,
+            destination=item.destination,
+            error=item.error or "",
+            next_try=_next_try(pages, item.next_attempt_at),
+        )
         for key, item in reversed(failing)
     ]
+
+
+def _next_try(pages: Pages, moment: datetime | None) -> str:
+    return pages.words("studies.next_try", time=pages.moment(moment)) if moment is not None else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dicom_node.errors import Superseded
 from dicom_node.ledger_records import DeliveryRecord, ObjectRecord, WorkRecord
 from dicom_node.web.pages import Pages
 from dicom_node.web.stage_bars import StageBar, stage_bars
@@ -43,7 +44,6 @@ class WorkView:
 
     record: WorkRecord
     refusal: str
-    remedy: str
     stages: list[StageBar]
     deliveries: list[DeliveryLine]
     settled: bool
@@ -57,7 +57,6 @@ def work_view(pages: Pages, record: WorkRecord, result: StudyResult | None) -> W
     return WorkView(
         record=record,
         refusal=pages.words.known("refusal", code),
-        remedy=pages.words.known("remedy", code, otherwise=record.remedy or ""),
         stages=stage_bars(record.seconds, result.seconds if result is not None else {}, pages.words),
         deliveries=deliveries,
         settled=record.ended and all(item.state in _OVER for item in deliveries),
@@ -65,7 +64,7 @@ def work_view(pages: Pages, record: WorkRecord, result: StudyResult | None) -> W
 
 
 def object_lines(pages: Pages, objects: list[ObjectRecord]) -> list[ObjectLine]:
-    """The objects of a key in their order."""
+    """The objects of a key in their order, but for those whose files a person removed."""
     return [
         ObjectLine(
             number=item.number,
@@ -75,6 +74,7 @@ def object_lines(pages: Pages, objects: list[ObjectRecord]) -> list[ObjectLine]:
             document=item.kind == "pdf",
         )
         for item in objects
+        if item.path.exists()
     ]
 
 
@@ -89,9 +89,12 @@ def _deliveries(pages: Pages, record: WorkRecord) -> list[DeliveryLine]:
 def _delivery(
     pages: Pages, record: WorkRecord, name: str, delivery: DeliveryRecord | None, configured: bool
 ) -> DeliveryLine:
+    sendable = configured and pages.node.operations.can_send(record, name)
     state, words = _standing(pages, delivery)
+    if delivery is None and not sendable:
+        words = pages.words("study.delivery_nothing" if record.ended else "study.delivery_later")
     buttons = {"none": "send", "delivered": "send_again", "failing": "send_now", "given_up": "send_again"}
-    able = configured and state in buttons and pages.node.operations.can_send(record, name)
+    able = sendable and state in buttons
     return DeliveryLine(
         destination=name,
         state=state,
@@ -109,7 +112,8 @@ def _standing(pages: Pages, delivery: DeliveryRecord | None) -> tuple[str, str]:
     if delivery.state == "delivered" and delivery.delivered_at is not None:
         return "delivered", pages.words("study.delivery_delivered", time=pages.moment(delivery.delivered_at))
     if delivery.state == "stopped":
-        return "stopped", pages.words("study.delivery_stopped")
+        superseded = (delivery.error or "").startswith(f"{Superseded.code}:")
+        return "stopped", pages.words(f"study.delivery_{'superseded' if superseded else 'stopped'}")
     if delivery.state == "failing":
         if delivery.next_attempt_at is None:
             return "given_up", pages.words("study.delivery_given_up")

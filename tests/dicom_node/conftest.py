@@ -21,17 +21,12 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_node.destination_settings import DestinationSettings
 from dicom_node.errors import OrthancFailed
 from dicom_node.local_orthanc import LocalOrthanc, find_orthanc
 from dicom_node.node import Node
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import (
-    DestinationSettings,
-    IntakeSettings,
-    Settings,
-    ViewerSettings,
-    WorkerSettings,
-)
+from dicom_node.settings import IntakeSettings, Settings, ViewerSettings, WorkerSettings
 from dicom_node.viewer.install import installed_package
 from dicom_node.viewer.package import OHIF
 from tests.conftest import PROJECT
@@ -167,6 +162,7 @@ class Pacs:
     aet: str = "PACS"
     received: list[tuple[str, str, bytes]] = field(default_factory=list)  # SOP class, SOP instance, data set
     refused_classes: set[str] = field(default_factory=set)
+    status: int = 0x0000
     _server: ThreadedAssociationServer | None = None
 
     def start(self) -> None:
@@ -195,7 +191,7 @@ class Pacs:
                 request.DataSet.getvalue(),
             )
         )
-        return 0x0000
+        return self.status
 
     def classes(self) -> list[str]:
         return [sop_class for sop_class, _, _ in self.received]

@@ -14,7 +14,7 @@ from dicom_node.ledger import Ledger
 from dicom_node.log import configure
 from dicom_node.node import Node
 from dicom_node.orthanc import Orthanc
-from dicom_node.settings import load_settings
+from dicom_node.settings_file import load_settings
 from tests.dicom_node.stand_in import StandInAnalyser
 from tests.dicom_node.sudden_death import Place, die_at
 

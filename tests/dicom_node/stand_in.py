@@ -16,6 +16,7 @@ from inference.study_result import (
     BundleIdentity,
     Finding,
     Runtime,
+    SaliencyRegion,
     SliceReference,
     StudyResult,
 )
@@ -24,7 +25,8 @@ from inference.study_result import (
 class StandInAnalyser:
     """Records its calls; `gate` holds an analysis until it is set, `faults` are raised one for each call.
 
-    `saliency`, if there is any, is what it lets the node keep beside the result.
+    `saliency`, if there is any, is what it lets the node keep beside the result; `polygon` encloses where it
+    looked on the slice of its finding.
     """
 
     def __init__(self, *, digest: str = "ab" * 32) -> None:
@@ -35,6 +37,7 @@ class StandInAnalyser:
         self.gate.set()
         self.faults: list[Exception] = []
         self.saliency = b""
+        self.polygon: tuple[tuple[float, float], ...] = ()
 
     def analyse(
         self,
@@ -51,20 +54,22 @@ class StandInAnalyser:
             raise self.faults.pop(0)
         if keep_saliency is not None and self.saliency:
             keep_saliency(self.saliency)
-        found = [dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in paths]
-        assert tuple(found) == choice.sop_instance_uids
-        return self._result(key, choice)
+        headers = [dcmread(path, stop_before_pixels=True) for path in paths]
+        assert tuple(header.SOPInstanceUID for header in headers) == choice.sop_instance_uids
+        return self._result(key, choice, 1 if "NumberOfFrames" in headers[0] else None)
 
     def analyse_nifti(self, path: Path, *, name: str, progress: Progress | None = None) -> StudyResult:
         self.calls.append("")
         choice = SeriesChoice(f"nifti_{name}", f"nifti_{name}_series", (), ())
         return self._result("", choice)
 
-    def _result(self, key: str, choice: SeriesChoice) -> StudyResult:
+    def _result(self, key: str, choice: SeriesChoice, frame: int | None = None) -> StudyResult:
+        """The answer; `frame` is that of the key slice where the images are multi-frame."""
         middle = len(choice.sop_instance_uids) // 2
         uid = choice.sop_instance_uids[middle] if choice.sop_instance_uids else ""
-        best = SliceReference(middle, uid, None, 20.0, 30.0)
-        finding = Finding("Lung nodule", 0.9, 0.5, True, 3, {"stand-in": 0.9}, "left", best)
+        best = SliceReference(middle, uid, frame, 20.0, 30.0)
+        region = SaliencyRegion(best, self.polygon, 0.8, 0.2) if self.polygon else None
+        finding = Finding("Lung nodule", 0.9, 0.5, True, 3, {"stand-in": 0.9}, "left", best, region=region)
         return StudyResult(
             key=key,
             study_uid=choice.study_uid,

@@ -11,6 +11,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const stage = form.querySelector(".stage-image");
   const centre = form.elements.namedItem("centre");
   const width = form.elements.namedItem("width");
+  const outlines = document.getElementById("outlines"); // absent where no finding is located
+  const outlinedText = document.getElementById("outlined");
+  const outlined = JSON.parse(form.dataset.outlined); // names of findings by slice
   const count = Number(form.dataset.count);
   const KEPT = 80;
   const pictures = new Map(); // address -> promise of an object URL, the last used at the end
@@ -22,9 +25,11 @@ document.addEventListener("DOMContentLoaded", () => {
   stage.setAttribute("aria-labelledby", "slice-text");
 
   const chosen = () => form.querySelector("input[name=window]:checked");
+  const looked = (number) => (outlines !== null && outlines.checked && outlined[number]) || "";
   const address = (number) =>
     `${form.dataset.source}${number}.png?window=${chosen().value}` +
-    `&centre=${encodeURIComponent(centre.value)}&width=${encodeURIComponent(width.value)}`;
+    `&centre=${encodeURIComponent(centre.value)}&width=${encodeURIComponent(width.value)}` +
+    (looked(number) ? "&outlines=true" : "");
 
   const load = (url) => {
     let picture = pictures.get(url);
@@ -50,6 +55,9 @@ document.addEventListener("DOMContentLoaded", () => {
     text.textContent = form.dataset.text.replace("#", String(number));
     const name = chosen().nextElementSibling.textContent;
     image.alt = form.dataset.alt.replace("#", String(number)).replace("@", name);
+    if (outlines !== null) {
+      outlinedText.textContent = looked(number) && form.dataset.looked.replace("#", looked(number));
+    }
     const url = address(number);
     wanted = url;
     load(url).then(
@@ -77,6 +85,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (event.key in STEPS) go(Number(slider.value) + STEPS[event.key]);
     else if (event.key === "Home") go(1);
     else if (event.key === "End") go(count);
+    else if (event.code === "KeyO" && outlines !== null) outlines.click();
     else if (["1", "2", "3"].includes(event.key)) {
       windows[Number(event.key) - 1].checked = true;
       take(windows[Number(event.key) - 1]);
@@ -102,6 +111,9 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
   slider.addEventListener("input", show);
+  if (outlines !== null) outlines.addEventListener("change", show);
+  image.addEventListener("error", () => { failed.hidden = false; });
+  if (image.complete && image.naturalWidth === 0) failed.hidden = false; // it failed before this script ran
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
     go(Number(slider.value) - Math.sign(event.deltaY));

@@ -51,7 +51,7 @@ def take_screenshots(site: RunningSite, folder: Path) -> None:
         context = _window(browser, 1600, 900, "dark")
         _viewer(context.new_page(), site, folder)
         context.close()
-    pictures = [item for item in site.ledger.objects(site.key("finished")) if item.kind == "sc"]
+    pictures = [item for item in site.ledger.objects.of(site.key("finished")) if item.kind == "sc"]
     for name, picture in (("key-image", pictures[0]), ("summary", pictures[-1])):
         _save(Image.fromarray(dcmread(picture.path).pixel_array), folder / f"{name}.png")
 
@@ -74,7 +74,7 @@ def _viewer(page: Page, site: RunningSite, folder: Path) -> None:
     page.goto(site.url + viewer_link(site.studies["finished"]))
     page.locator(".cornerstone-canvas").first.wait_for()
     page.get_by_role("button", name="Confirm and hide").click()
-    [report] = [item for item in site.ledger.objects(site.key("finished")) if item.kind == "sr"]
+    [report] = [item for item in site.ledger.objects.of(site.key("finished")) if item.kind == "sr"]
     description = dcmread(report.path, stop_before_pixels=True).SeriesDescription
     page.get_by_text(description, exact=True).last.dblclick()
     page.locator("svg").get_by_text("%").first.wait_for()

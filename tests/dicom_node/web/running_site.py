@@ -18,8 +18,8 @@ import tomli_w
 
 from dicom_node.cstore import Peer, send_objects
 from dicom_node.data_folder import DataFolder
-from dicom_node.ledger import Ledger, NewWork
-from dicom_node.ledger_records import NOT_EXAMINED, State
+from dicom_node.ledger import Ledger
+from dicom_node.ledger_records import NOT_EXAMINED, NewWork, State
 from dicom_node.plan import WorkPlan
 from phantom.cases import Case
 from phantom.grid import Grid, centred_grid

@@ -122,6 +122,21 @@ def test_nobody_scrolls_sideways_at_widths_between(watched: Watched) -> None:
             assert wide <= 0, (name, width)
 
 
+def test_larger_letters_get_the_room_they_need(watched: Watched) -> None:
+    """WCAG 2.2, 1.4.4: twice the size, as a person sets it in the browser."""
+    devtools = watched.page.context.new_cdp_session(watched.page)
+    devtools.send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
+    for name in ("studies", "finished", "system"):
+        watched.go(name)
+        assert watched.page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") == 30
+        for width in (768, 1366, 1920):
+            watched.page.set_viewport_size({"width": width, "height": 900})
+            wide = watched.page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert wide <= 0, (name, width)
+
+
 @pytest.mark.parametrize("watched", [(1920, "dark"), (1920, "light")], indirect=True)
 def test_marks_of_bars_stand_out(watched: Watched) -> None:
     """WCAG 2.2, 1.4.11, which axe-core does not measure: 3:1 for the fill against its track."""
@@ -168,6 +183,12 @@ def test_from_the_list_to_a_slice_with_the_keyboard_alone(watched: Watched) -> N
     _tab_to(page, "a[data-slice]")
     page.keyboard.press("Enter")
     expect(page.locator(".stage-image")).to_be_focused()
+    # Where the algorithm looked is drawn and said, and no longer once it is switched off.
+    expect(page.locator("#outlined")).to_contain_text("where the algorithm looked for")
+    with page.expect_response(lambda response: "/slices/" in response.url and "outlines" not in response.url):
+        page.keyboard.press("o")
+    expect(page.locator("#outlines")).not_to_be_checked()
+    expect(page.locator("#outlined")).to_be_empty()
     page.keyboard.press("Home")
     expect(text).to_have_text("Slice 1 of 64")
     for press, number in [("ArrowUp", 2), ("PageUp", 12), ("ArrowDown", 11), ("End", 64), ("PageDown", 54)]:
@@ -250,6 +271,16 @@ def test_results_are_sent_again_by_a_button(watched: Watched) -> None:
     watched.page.get_by_role("button", name="Send again pacs").click()
     expect(watched.page.locator("#deliveries")).to_contain_text("Tries: 2", timeout=15_000)
     assert len(watched.site.pacs.received) > before
+
+
+def test_a_double_click_is_one_click(watched: Watched) -> None:
+    watched.go("normal")
+    sent: list[str] = []
+    watched.page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    watched.page.get_by_role("button", name="Send again pacs").dblclick()
+    watched.page.wait_for_url("**#deliveries")
+    watched.page.wait_for_load_state()
+    assert len(sent) == 1
 
 
 def test_search_finds_a_study_by_its_accession_number(watched: Watched) -> None:

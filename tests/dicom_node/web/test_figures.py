@@ -13,9 +13,12 @@ MOSCOW = ZoneInfo("Europe/Moscow")
 
 def test_moments_are_the_sites_and_have_a_date_unless_it_is_today() -> None:
     when = datetime(2026, 3, 1, 22, 15, 5, tzinfo=UTC)
-    assert moment(when, MOSCOW, now=when + timedelta(hours=1)) == "01:15:05"
-    assert moment(when, MOSCOW, now=when + timedelta(days=1)) == "2026-03-02 01:15"
-    assert full_moment(when, MOSCOW) == "2026-03-02 01:15:05 +0300"
+    english, russian = Words("en"), Words("ru")
+    assert moment(when, MOSCOW, english, now=when + timedelta(hours=1)) == "01:15:05"
+    assert moment(when, MOSCOW, english, now=when + timedelta(days=1)) == "2026-03-02 01:15"
+    assert full_moment(when, MOSCOW, english) == "2026-03-02 01:15:05 +0300"
+    assert moment(when, MOSCOW, russian, now=when + timedelta(days=1)) == "02.03.2026 01:15"
+    assert full_moment(when, MOSCOW, russian) == "02.03.2026 01:15:05 +0300"
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,8 @@ def test_durations(seconds: float, words: str) -> None:
     ("count", "words"), [(0, "0 B"), (1500, "1.5 kB"), (25e9, "25 GB"), (2.5e12, "2.5 TB")]
 )
 def test_sizes(count: float, words: str) -> None:
-    assert size(count) == words
+    assert size(count, Words("en")) == words
+    assert size(25e9, Words("ru")) == "25 ГБ"
 
 
 def test_numbers_have_a_true_minus_and_thousands_apart() -> None:

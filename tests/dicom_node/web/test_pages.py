@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -15,24 +16,33 @@ import httpx
 import nibabel
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage
+from pypdf import PdfReader
+from sqlalchemy.exc import OperationalError
 
-from dicom_node.ledger import ObjectRecord, WorkRecord
+from dicom_node.cstore import Peer, send_objects
+from dicom_node.ledger_records import ObjectRecord, WorkRecord
 from dicom_node.local_orthanc import LocalOrthanc
 from dicom_node.node import Node
+from dicom_node.orthanc_connection import OrthancConnection
+from dicom_node.rejection_notes import RejectionNote
 from dicom_node.settings import HttpSettings, ReportSettings, WebSettings
+from dicom_node.web.figures import short_uid
 from dicom_node.web.words import Words
 from inference.study_result import StudyResult
 from tests.dicom_node.conftest import Pacs, Site, eventually, next_free_port
 from tests.dicom_node.http_server import served
 from tests.dicom_node.studies import SLICES, send, study_uid, write_chest, write_scout
+from tests.inference.enhanced import as_enhanced
 
 MARKUP = "<script>alert(1)</script>^<b>Bold</b>"
 PATIENT_ID = '"><img src=x onerror=alert(2)>'
 ACCESSION = "A<i>77"
 OWN = {"Sec-Fetch-Site": "same-origin"}
+LOOKED = ((10.0, 20.0), (40.0, 20.0), (40.0, 50.0), (10.0, 50.0), (10.0, 20.0))  # of the pathological study
 
 
 @dataclass
@@ -67,6 +77,7 @@ def pages(orthanc_program: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     )
     pacs = Pacs()
     site = Site(archive, folder / "node")
+    site.analyser.polygon = LOOKED
     archive.start()
     pacs.start()
     try:
@@ -224,7 +235,7 @@ def test_a_refused_study_says_its_code_its_sentence_and_what_to_do(pages: PagesS
     text = _Elements(pages.get(f"/work/{pages.refused}").text).text
     record = pages.node.ledger.known(pages.refused)
     assert record.sentence
-    for words in ("no_ct_series", record.sentence, record.remedy or "?", "What to do"):
+    for words in ("no_ct_series", record.sentence, record.remedy or "?", "What to do", "Nothing to send"):
         assert words in text
 
 
@@ -248,6 +259,37 @@ def test_slices_and_key_images_are_pictures(pages: PagesSite) -> None:
     assert pages.get(f"/work/{'0' * 64}/slices/1.png").status_code == 404
 
 
+def test_where_the_algorithm_looked_is_outlined_unless_one_does_not_want_it(pages: PagesSite) -> None:
+    best = SLICES // 2 + 1
+    note = "Amber: where the algorithm looked for Lung nodule; no outline of a lesion"
+    page = _Elements(pages.get(f"/work/{pages.good}").text)
+    assert note in page.text
+    form = next(found for _, found in page.found if found.get("id") == "slicer")
+    assert json.loads(form["data-outlined"] or "") == {str(best): "Lung nodule"}
+    shown = next(found for _, found in page.found if found.get("id") == "slice-image")
+    assert f"/slices/{best}.png" in (shown["src"] or "")
+    assert "&outlines=true" in (shown["src"] or "")
+    for without in (f"?slice={best}&outlines=false", f"?slice={best - 1}"):
+        page = _Elements(pages.get(f"/work/{pages.good}{without}").text)
+        assert note not in page.text
+        shown = next(found for _, found in page.found if found.get("id") == "slice-image")
+        assert "outlines" not in (shown["src"] or "")
+
+    def picture(number: int, outlines: str) -> NDArray[np.int16]:
+        answer = pages.get(f"/work/{pages.good}/slices/{number}.png?window=bone{outlines}")
+        return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB")).astype(np.int16)
+
+    drawn, plain = picture(best, "&outlines=true"), picture(best, "")
+    changed = (drawn != plain).any(axis=2)
+    # 64 pixels are drawn as 512, so the square of the test has its corners at 8 times its numbers.
+    rows, columns = np.nonzero(changed)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((160, 400, 80, 320), abs=3)
+    assert not changed[170:390, 90:310].any()
+    red, green, blue = drawn[160, 200]
+    assert red > green > blue + 100
+    assert np.array_equal(picture(best - 1, "&outlines=true"), picture(best - 1, ""))
+
+
 def test_downloads_are_the_stored_bytes(pages: PagesSite) -> None:
     stored = pages.node.objects(pages.good)
     for number, path in enumerate(stored):
@@ -259,7 +301,7 @@ def test_downloads_are_the_stored_bytes(pages: PagesSite) -> None:
     result = json.loads(pages.get(f"/work/{pages.good}/result.json").content)
     assert StudyResult.from_json(result) == pages.node.result(pages.good)
     menu = pages.get(f"/work/{pages.good}").text
-    kinds = [item.kind for item in pages.node.ledger.objects(pages.good)]
+    kinds = [item.kind for item in pages.node.ledger.objects.of(pages.good)]
     assert set(kinds) == {"sr", "sc", "kos", "pdf"}
     for number, kind in enumerate(kinds):
         assert f"/work/{pages.good}/objects/{number}.dcm" in menu
@@ -315,6 +357,26 @@ def test_the_test_of_a_destination_is_an_association(pages: PagesSite) -> None:
     assert pages.post("/system/echo", {"destination": "elsewhere"}).status_code == 404
 
 
+def test_what_waits_for_a_destination_is_kept_up_to_date(pages: PagesSite) -> None:
+    delivered = pages.node.ledger.deliveries.get(pages.good, "pacs")
+    pages.node.ledger.deliveries.failing(pages.good, "pacs", "PACS cannot be reached", 600)
+    try:
+        for path, apart in (("/system", False), ("/live/system", True)):
+            page = _Elements(pages.get(path).text)
+            due = next(found for _, found in page.found if found.get("id") == "due-1")
+            assert ("hx-swap-oob" in due) == apart
+            for words in (
+                "Waiting: 1",
+                "of them failing: 1",
+                "PACS cannot be reached",
+                "next try",
+                f"pacs {short_uid(study_uid('good'))}",
+            ):
+                assert words in " ".join(page.text.split()), words
+    finally:
+        pages.node.ledger.deliveries.delivered(pages.good, "pacs", delivered.objects)
+
+
 def test_the_system_page_says_how_the_node_is(pages: PagesSite) -> None:
     pages.node.ledger.workers.beat("node-1")
     for path in ("/system", "/live/system"):
@@ -346,6 +408,56 @@ def test_an_upload_for_an_answer_only_has_no_images_and_no_buttons(pages: PagesS
         assert button not in page
     assert pages.post(f"/work/{key}/rerun").status_code == 404
     assert pages.get(f"/study/{uid}").headers["location"] == f"/work/{key}"
+
+
+def test_a_rejection_is_seen_in_the_list_and_on_the_page(pages: PagesSite) -> None:
+    mark = '<span class="tag">rejected</span>'
+    assert mark not in pages.get("/").text
+    [report, *_] = pages.node.ledger.objects.of(pages.good)
+    note = RejectionNote("2.25.113001", "113001", frozenset({report.sop_instance_uid}))
+    pages.node.ledger.feedback.record(study_uid("good"), [note], ())
+    listed = pages.get("/?group=rejected").text
+    assert mark in listed
+    assert "1–1 of 1" in listed
+    assert "Rejected for quality reasons" in pages.get(f"/work/{pages.good}").text
+
+
+def test_a_ledger_that_cannot_be_read_is_said_in_its_own_words(
+    pages: PagesSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT 'Geheim'", {}, Exception("unable to open database file"))
+
+    monkeypatch.setattr(pages.node.ledger, "work", away)
+    response = pages.get(f"/work/{pages.good}")
+    assert response.status_code == 503
+    assert "The ledger cannot be read: unable to open database file" in response.text
+    assert "Geheim" not in response.text
+
+
+def test_slices_that_are_frames_are_shown(
+    pages: PagesSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.slice_pixels.FRAMES_BESIDE", 2)  # so that some are not in memory
+    joined = as_enhanced([dcmread(file) for file in write_chest(tmp_path, "frames")], uid="2.25.4711")
+    joined.save_as(tmp_path / "enhanced.dcm", enforce_file_format=True)
+    archive = pages.node.settings.orthanc
+    peer = Peer(archive.dicom_host, archive.dicom_port, archive.aet)
+    assert all(item.stored for item in send_objects(peer, [tmp_path / "enhanced.dcm"], calling_aet="CT"))
+    key = _ended(pages.node, "frames")
+    page = _Elements(pages.get(f"/work/{key}").text)
+    slider = next(found for _, found in page.found if found.get("id") == "slice")
+    assert (slider["max"], slider["value"]) == (str(SLICES), "1")
+    pictures = [pages.get(f"/work/{key}/slices/{number}.png?window=lung") for number in (1, SLICES)]
+    assert [picture.status_code for picture in pictures] == [200, 200]
+    assert pictures[0].content != pictures[1].content
+    # Removed from the archive, the answer stays; what needs the images says so.
+    archived = pages.node.ledger.known(key).orthanc_id
+    OrthancConnection(pages.node.settings.orthanc).json("DELETE", f"/studies/{archived}")
+    assert pages.get(f"/work/{key}").status_code == 200
+    for gone in (pages.post(f"/work/{key}/rerun"), pages.get(f"/work/{key}/slices/12.png")):
+        assert gone.status_code == 404
+        assert "The archive no longer has these images" in gone.text
 
 
 def test_a_fault_is_a_page_with_an_incident_and_nothing_of_its_text(
@@ -389,7 +501,7 @@ def test_a_report_that_is_a_pdf_is_given_as_a_pdf(pages: PagesSite, tmp_path: Pa
     record = ObjectRecord(
         uid, EncapsulatedPDFStorage, uid, study_uid("good"), "pdf", 50, tmp_path / "report.dcm"
     )
-    pages.node.ledger.add_objects(pages.good, [record])
+    pages.node.ledger.objects.add(pages.good, [record])
     assert f"/work/{pages.good}/objects/50.pdf" in pages.get(f"/work/{pages.good}").text
     given = pages.get(f"/work/{pages.good}/objects/50.pdf")
     assert given.headers["content-type"] == "application/pdf"
@@ -401,10 +513,17 @@ def test_what_goes_on_is_followed_until_it_ends(site: Site, tmp_path: Path) -> N
     node = site.start()
     site.analyser.gate.clear()  # a start opens it
     with served(node, next_free_port()) as url:
-        assert "No studies yet" in httpx.get(url).text
+        empty = httpx.get(url).text
+        assert "No studies yet" in empty
+        followed = re.search(r'hx-get="([^"]+)"', empty)
+        assert followed is not None
         send(write_chest(tmp_path, "a"), site.archive)
         eventually(lambda: _in_state(node, "analysing"))
         key = _in_state(node, "analysing")[0]
+        part = httpx.get(url + followed[1]).text  # the list in place of the words that there is none
+        assert key in part
+        assert "No studies yet" not in part
+        assert "not yet" in part  # delivered
         page = httpx.get(f"{url}/work/{key}").text
         assert "Analysing" in page
         live = re.search(r'hx-get="([^"]+)"', page)
@@ -416,11 +535,27 @@ def test_what_goes_on_is_followed_until_it_ends(site: Site, tmp_path: Path) -> N
         eventually(lambda: node.ledger.known(key).ended)
         ended = httpx.get(url + live[1])
         assert (ended.status_code, ended.headers["hx-refresh"]) == (204, "true")
-        assert "hx-get" not in httpx.get(f"{url}/work/{key}").text
+        page = httpx.get(f"{url}/work/{key}").text
+        assert "hx-get" not in page
+        # Where no setting makes a PDF, it is made for who asks.
+        assert f"/work/{key}/report.pdf" in page
+        document = httpx.get(f"{url}/work/{key}/report.pdf", timeout=60)
+        assert document.headers["content-type"] == "application/pdf"
+        text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(document.content)).pages)
+        assert "Lung nodule" in text
+        # A person who makes room on the disk takes some objects, and leaves others.
+        taken, *left = node.objects(key)
+        taken.unlink()
+        page = httpx.get(f"{url}/work/{key}").text
+        assert "/objects/0.dcm" not in page
+        assert "/objects/1.dcm" in page
+        with zipfile.ZipFile(io.BytesIO(httpx.get(f"{url}/work/{key}/objects.zip").content)) as archive:
+            assert archive.namelist() == [path.name for path in left]
         # A person who makes room on the disk leaves a study without its answer, and a page that says so.
         node.folder.result_file(key).unlink()
         assert "no longer in the data folder" in httpx.get(f"{url}/work/{key}").text
         assert httpx.get(f"{url}/work/{key}/slices/1.png").status_code == 404
+        assert httpx.get(f"{url}/work/{key}/report.pdf").status_code == 404
 
 
 def test_a_failing_study_says_what_fails_and_is_tried_now(site: Site, tmp_path: Path) -> None:
@@ -438,6 +573,21 @@ def test_a_failing_study_says_what_fails_and_is_tried_now(site: Site, tmp_path: 
         assert "RuntimeError at " in httpx.get(f"{url}/system").text
         assert httpx.post(f"{url}/work/{key}/try-now", headers=OWN).status_code == 303
         eventually(lambda: node.ledger.known(key).state == "reported")
+
+
+NAMES_ON_A_RUSSIAN_PAGE = {
+    "dicom", "node", "NODE", "DICOM", "Apache", "JSON", "ZIP", "stand", "torch", "cpu", "float", "Page",
+    "Down", "PDF", "Orthanc", "ORTHANC", "CVE", "destinations",
+}  # fmt: skip
+"""Names of products, formats, keys and a setting; "stand-in" is the bundle."""
+
+
+def _latin_words(page: str) -> set[str]:
+    """Words in Latin letters that a page shows and does not mark as of another language."""
+    body = page.partition("<body>")[2]
+    for hidden in (r'<(span) lang="en">.*?</span>', r'<(\w+) class="uid[^>]*>.*?</\1>', r"<code>.*?</code>"):
+        body = re.sub(hidden, " ", body, flags=re.DOTALL)
+    return set(re.findall(r"[A-Za-z]{3,}", html.unescape(re.sub(r"<[^>]*>", " ", body))))
 
 
 def test_a_token_is_asked_for_once_and_patients_are_nowhere(site: Site, tmp_path: Path) -> None:
@@ -471,6 +621,7 @@ def test_a_token_is_asked_for_once_and_patients_are_nowhere(site: Site, tmp_path
             assert 'lang="ru"' in page.text
             for word in ("Geheim", "Niemand", "SECRET-4711"):
                 assert word not in page.text
+            assert _latin_words(page.text) <= NAMES_ON_A_RUSSIAN_PAGE, path
         assert "Узел в лёгком" in browser.get(f"/work/{key}").text
         # The session opens the rest too, but from our own pages only where something is changed.
         assert browser.get("/studies").status_code == 200

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dicom_node.slice_pixels import Slice
 from dicom_node.web.slice_image import WINDOWS, Window, slice_png
-from inference.slice_stack import ImagePlane
+from inference.image_plane import ImagePlane
 
 PLANE = ImagePlane("1.2", None, (0, 0, 0), (1, 0, 0, 0, 1, 0), (0.7, 0.7), 512, 512)
 
@@ -73,3 +73,21 @@ def test_letters_follow_the_orientation() -> None:
 def _ink(edge: NDArray[np.uint8]) -> list[int]:
     """Bright pixels by row, whatever their column, without empty rows."""
     return [count for count in (edge > 128).sum(axis=1).tolist() if count]
+
+
+def test_an_outline_lies_on_its_pixels_and_below_the_letters() -> None:
+    # The whole of pixel (row 64, column 32) and of those up to (row 127, column 95); rows are twice as high.
+    square = ((32.0, 64.0), (96.0, 64.0), (96.0, 128.0), (32.0, 128.0), (32.0, 64.0))
+    to_the_left = ((0.0, 0.0), (20.0, 0.0), (20.0, 255.0), (0.0, 255.0), (0.0, 0.0))
+    shown = Slice(np.full((256, 256), -1000, np.int16), replace(PLANE, pixel_spacing_mm=(2.0, 1.0)))
+    content = slice_png(shown, WINDOWS["lung"], [square, to_the_left])
+    picture = np.asarray(Image.open(io.BytesIO(content))).astype(int)
+    assert picture.shape == (1024, 512, 3)
+    for row, column in [(256, 128), (512, 128), (384, 64), (384, 192)]:
+        near = picture[row - 2 : row + 3, column - 2 : column + 3].reshape(-1, 3)
+        amber = near[near[:, 0] - near[:, 2] > 100]
+        assert len(amber) >= 5, (row, column)
+    inside = picture[270:500, 75:180]
+    assert (inside == inside[..., :1]).all()
+    letter = picture[496:528, 6:28].reshape(-1, 3)
+    assert (letter > 220).all(axis=1).sum() > 20

@@ -5,20 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from string import Formatter
+from typing import get_args
 
 import pytest
 
-from dicom_node.rejection_notes import TITLES
+from dicom_node.active_bundle import BundleReplaced
+from dicom_node.errors import TextNotFitting
 from dicom_node.settings import ReportSettings, WebSettings
+from dicom_node.settings_section import ObjectKind
+from dicom_node.steps import ImagesChanged
+from dicom_node.study_list import GROUPS
 from dicom_node.web.words import LANGUAGES, Words, catalogue
-from inference.errors import REMEDIES, RefusalCode
+from inference.errors import RefusalCode
 from tests.conftest import PROJECT
 
 WEB = PROJECT / "dicom_node" / "web"
 CODE = {path: path.read_text(encoding="utf-8") for path in [*WEB.rglob("*.py"), *WEB.rglob("*.html")]}
 # Names that come from elsewhere, and words that a page puts together (`t("state." ~ state)`).
-FROM_ELSEWHERE = {"finding", "stage", "reason", "refusal", "remedy", "rejection", "measurement", "object"}
-PUT_TOGETHER = {"state", "verdict"}
+FROM_ELSEWHERE = {"stage", "refusal", "object"}
+PUT_TOGETHER = {"state", "verdict", "viewer"}
 
 
 def _used() -> set[str]:
@@ -50,7 +55,7 @@ def test_no_word_is_left_over() -> None:
     # `study.` alone would let everything pass: what it may end in is known.
     ends = {f"study.{end}" for end in ("left", "right", "bilateral", "send", "send_again", "send_now")}
     prefixes = _prefixes() - {"study.", "studies."}
-    groups = {f"studies.{group}" for group in ("working", "reported", "refused", "failing", "undelivered")}
+    groups = {f"studies.{group}" for group in GROUPS}
     unused = {
         key
         for key in set(catalogue()) - _used() - ends - groups
@@ -63,36 +68,41 @@ def test_no_word_is_left_over() -> None:
 @pytest.mark.parametrize("key", sorted(catalogue()))
 def test_languages_say_the_same_values(key: str) -> None:
     entry = catalogue()[key]
-    names = [{name for _, name, _, _ in Formatter().parse(entry[language]) if name} for language in LANGUAGES]
+    # {count|срез|среза|срезов} says the value `count`.
+    names = [
+        {name.partition("|")[0] for _, name, _, _ in Formatter().parse(entry[language]) if name}
+        for language in LANGUAGES
+    ]
     assert names[0] == names[1]
     assert all(entry[language].strip() == entry[language] != "" for language in LANGUAGES)
 
 
-def test_every_refusal_has_a_title_and_its_remedy() -> None:
-    words = Words("en")
-    for code in RefusalCode:
-        assert words.known("refusal", code) != code
-        assert words.known("remedy", code) == REMEDIES[code]
+def test_every_refusal_has_a_title() -> None:
+    for code in [*RefusalCode, ImagesChanged.code, BundleReplaced.code]:
+        assert Words("en").known("refusal", code) != code
 
 
-def test_every_title_of_a_rejection_has_words() -> None:
-    for code, sentence in TITLES.items():
-        assert Words("en").known("rejection", code) == sentence
+@pytest.mark.parametrize("kind", [*get_args(ObjectKind), "sr-comp", "sr-enh"])
+def test_every_kind_of_object_has_words(kind: str) -> None:
+    """Of a report in another class too, which a destination got."""
+    said = {Words(language).known("object", kind) for language in LANGUAGES}
+    assert len(said - {kind}) == len(LANGUAGES)
 
 
-def test_every_reason_of_a_series_has_words() -> None:
-    sources = [PROJECT / "inference" / name for name in ("image_exclusion.py", "series.py")]
-    text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    reasons = set(re.findall(r'"([a-z_]+)",\s*\n?\s*f?"[A-Z]', text))
-    assert len(reasons) >= 14
-    assert {reason for reason in reasons if f"reason.{reason}" not in catalogue()} == set()
+def test_what_is_recorded_is_said_as_in_the_reports() -> None:
+    assert Words("ru").recorded("The file is empty.").text == "Файл пуст."
+    assert Words("en").recorded("The file is empty.").text == "The file is empty."
+    assert Words("ru").recorded("ValueError at x.py:3").text == "ValueError (x.py:3)"
+    assert Words("ru").recorded("Nobody translated this.").language == "en"
+    error = TextNotFitting("ISO_IR 100 lacks a character of Name: set destinations.character_set of pacs")
+    assert Words("ru").recorded(error).text.startswith("text_not_fitting: в ISO_IR 100 нет символа из Name:")
 
 
 def test_names_that_nobody_translated_are_shown_as_they_came() -> None:
     words = Words("ru")
     assert words.known("finding", "Pleural effusion") == "Плевральный выпот"
     assert words.known("finding", "{odd} name") == "{odd} name"
-    assert words.known("remedy", "of tomorrow", otherwise="Do this.") == "Do this."
+    assert words.known("refusal", "of tomorrow") == "of tomorrow"
     with pytest.raises(KeyError):
         words("studies.no_such_key")
 
