@@ -3,6 +3,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 NODE := $(VENV)/bin/dicom-node
 JOBS ?= 2
+# What the browser tests saw is kept here.
+SCREENSHOTS ?= var/screenshots
 # For each target with each of the two engines.
 FUZZ_SECONDS ?= 60
 # As `dicom-node` does for itself: OpenMP threads that spin while they wait are slow on shared cores.
@@ -26,7 +28,8 @@ run: setup
 	@$(NODE) run --with-orthanc
 
 test: setup-tests
-	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not full_size"
+	PAGES_SCREENSHOTS="$(SCREENSHOTS)/pages" VIEWER_SCREENSHOTS="$(SCREENSHOTS)/viewer" \
+	  $(PY) -m pytest -n $(JOBS) --dist loadfile -m "not full_size"
 
 parity: setup-tests
 	$(PY) -m pytest -m full_size
