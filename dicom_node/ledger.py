@@ -20,7 +20,7 @@ from dicom_node.archive_memory import ArchiveMemory
 from dicom_node.delivery_book import DeliveryBook
 from dicom_node.errors import SiteProblem
 from dicom_node.feedback_book import FeedbackBook
-from dicom_node.ledger_database import database_words, open_engine
+from dicom_node.ledger_database import create_tables, database_words, open_engine
 from dicom_node.ledger_records import (
     NOT_EXAMINED,
     PURPOSES,
@@ -54,7 +54,7 @@ class Ledger:
     def __init__(self, url: str) -> None:
         try:
             self._engine = open_engine(url)
-            Table.metadata.create_all(self._engine)
+            create_tables(self._engine, Table.metadata)
         except (SQLAlchemyError, ImportError) as error:
             raise SiteProblem(f"the ledger's database cannot be used: {database_words(error)}") from error
         self._session = sessionmaker(self._engine, expire_on_commit=False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,20 @@ def test_key_is_entered_once(ledger: Ledger) -> None:
     assert ledger.plan("a") == PLAN
     with pytest.raises(KeyError):
         ledger.known("b")
+
+
+def test_processes_that_start_together_make_one_ledger(tmp_path: Path) -> None:
+    together = threading.Barrier(6)
+    for attempt in range(5):
+        url = f"sqlite:///{tmp_path / f'{attempt}.sqlite'}"
+
+        def opened(number: int, url: str = url) -> bool:
+            together.wait()
+            return Ledger(url).add(_new(f"{number}"))
+
+        with ThreadPoolExecutor(together.parties) as processes:
+            assert all(processes.map(opened, range(together.parties)))
+        assert Ledger(url).counts() == {"queued": together.parties}
 
 
 def test_what_is_entered_survives_the_process(ledger: Ledger, tmp_path: Path) -> None:
