@@ -56,6 +56,9 @@ TERMINAL_AND_MACHINES = frozenset(
 
 NOT_RECORDED = {
     "HOUNSFIELD UNITS": "a value of a header",
+    "BEGIN IMMEDIATE": "SQL",
+    f"SELECT pg_advisory_xact_lock({SLOT})": "SQL",
+    "PRAGMA journal_mode=WAL": "SQL",
     "DefaultCPUAllocator: can't allocate memory": "what torch says, to be recognised",
     "DefaultCPUAllocator: not enough memory": "what torch says, to be recognised",
     "CUDA error: out of memory": "what torch says, to be recognised",
