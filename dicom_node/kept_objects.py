@@ -21,16 +21,6 @@ def report_context(
     )
 
 
-def predecessor_document(report: ObjectRecord) -> PredecessorDocument:
-    """A report of ours as one that a later one succeeds."""
-    return PredecessorDocument(
-        study_uid=report.study_uid,
-        series_uid=report.series_uid,
-        sop_instance_uid=report.sop_instance_uid,
-        sop_class_uid=report.sop_class_uid,
-    )
-
-
 def kept_object(folder: DataFolder, key: str, number: int, item: ReportObject) -> ObjectRecord:
     """Write an object, once, and describe it for the ledger; the report is `sr.dcm`."""
     path = folder.results(key) / ("sr.dcm" if item.kind == "sr" else f"{item.kind}-{number}.dcm")

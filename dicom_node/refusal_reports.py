@@ -11,15 +11,16 @@ from datetime import UTC, datetime
 from pydicom.dataset import Dataset
 
 from dicom_node.data_folder import DataFolder, write_once
+from dicom_node.earlier_reports import succeeded_by_notice
 from dicom_node.errors import ArchiveMissing
-from dicom_node.kept_objects import kept_object, predecessor_document, report_context
+from dicom_node.kept_objects import kept_object, report_context
 from dicom_node.ledger import Ledger
 from dicom_node.ledger_records import WorkRecord
 from dicom_node.orthanc import ArchiveSeries, Orthanc
 from dicom_node.settings import RefusalKind, ReportSettings
 from inference.dicom_files import source_headers
 from inference.errors import VolumeRefusal
-from structured_report import PredecessorDocument, RefusedStudy, ReportError, refusal_objects
+from structured_report import RefusedStudy, ReportError, refusal_objects
 
 logger = logging.getLogger(__name__)
 
@@ -74,24 +75,12 @@ class RefusalReports:
 
     def _make(self, record: WorkRecord, refused: RefusedStudy, kinds: tuple[RefusalKind, ...]) -> None:
         headers = self._headers(record)
-        context = report_context(self.folder, self.settings, self._notice_before(record))
+        context = report_context(self.folder, self.settings, succeeded_by_notice(self.ledger, record))
         made = refusal_objects(refused, headers, context, kinds=kinds)
         records = [kept_object(self.folder, record.key, number, item) for number, item in enumerate(made)]
         # Before any of them leaves, so that none of them ever makes work.
         self.ledger.objects.add(record.key, records)
         logger.info("report of a refusal made", extra={"objects": len(records)})
-
-    def _notice_before(self, record: WorkRecord) -> PredecessorDocument | None:
-        """The last notice about the study, which this one succeeds; an answer is never succeeded so."""
-        key = record.predecessor
-        while key is not None and (earlier := self.ledger.work(key)) is not None:
-            report = next((item for item in self.ledger.objects.of(key) if item.kind == "sr"), None)
-            if report is not None and earlier.state != "refused":
-                return None
-            if report is not None:
-                return predecessor_document(report)
-            key = earlier.predecessor
-        return None
 
     def _headers(self, record: WorkRecord) -> list[Dataset]:
         """Of the refused series' images, the first one in full."""

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from dicom_node.active_bundle import ActiveBundle, BundleReplaced
 from dicom_node.data_folder import DataFolder, write_once
+from dicom_node.earlier_reports import succeeded_by_answer
 from dicom_node.errors import ArchiveDamaged, ArchiveMissing, NodeError
-from dicom_node.kept_objects import kept_object, predecessor_document, report_context
+from dicom_node.kept_objects import kept_object, report_context
 from dicom_node.ledger import Ledger
 from dicom_node.ledger_records import WorkRecord
 from dicom_node.orthanc import Orthanc
@@ -30,7 +31,7 @@ from inference.dicom_files import each_header, files_below
 from inference.errors import Refusal, RefusalCode, SeriesRefusal, VolumeRefusal
 from inference.preamble import without_preamble
 from inference.study_result import SeriesDecision, StudyResult
-from structured_report import ObjectKind, PredecessorDocument, SourceEncodingError, build_objects
+from structured_report import ObjectKind, SourceEncodingError, build_objects
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class StudySteps:
         paths = dict(
             zip((item.sop_instance_uid for item in plan.instances), self._paths(record, plan), strict=True)
         )
-        context = report_context(self.folder, self.report_settings, self._predecessor(record))
+        context = report_context(self.folder, self.report_settings, succeeded_by_answer(self.ledger, record))
         kinds = self.object_kinds
         material = report_material(
             result, paths, self.folder.saliency_file(key), with_attention=bool({"seg", "pm"} & kinds)
@@ -250,26 +251,6 @@ class StudySteps:
             return [Path(instance.locator) for instance in plan.instances]
         folder = self.folder.work(record.key)
         return [folder / f"{number:05}.dcm" for number in range(len(plan.instances))]
-
-    def _predecessor(self, record: WorkRecord) -> PredecessorDocument | None:
-        """The last report about the same study that this one succeeds.
-
-        A notice that the study was not evaluated is succeeded where no answer came before it; else that
-        answer is, which the notice did not replace.
-        """
-        refusal = None
-        key = record.predecessor
-        while key is not None:
-            earlier = self.ledger.work(key)
-            for item in self.ledger.objects.of(key):
-                if item.kind != "sr":
-                    continue
-                document = predecessor_document(item)
-                if earlier is None or earlier.state != "refused":
-                    return document
-                refusal = refusal or document
-            key = earlier.predecessor if earlier is not None else None
-        return refusal
 
 
 def stored_result(folder: DataFolder, key: str) -> StudyResult:
